@@ -1,0 +1,1 @@
+"""How Kehu is run: the embedded runtime and the `kehu` command, containers, observability."""

@@ -1,0 +1,1 @@
+"""The published shapes: one module per publishing service, the topics, and how events travel on the wire."""
