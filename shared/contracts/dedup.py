@@ -21,6 +21,7 @@ class SubmissionResolved(Event, frozen=True, kw_only=True):
     Attributes:
         assignment: the entity's version when the submission was attached.
         matched_on: identifier types that led to the customer; empty when the submission founded it.
+        new_identifiers: false when every identifier of the submission was already linked to this customer, so that it adds nothing to look up by.
     """
 
     topic: ClassVar[str] = TOPIC
@@ -28,6 +29,7 @@ class SubmissionResolved(Event, frozen=True, kw_only=True):
     customer_id: UUID
     assignment: int
     matched_on: tuple[str, ...] = ()
+    new_identifiers: bool = True
     submission: Submission
 
 

@@ -36,6 +36,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         submission_id: also the id of the data key that opens `sealed`.
         channel_trust: 0 (hearsay) to 100 (checked against a document).
         received_on, occurred_on: days in UTC; the exact time is inside the body.
+        has_fields: the body carries values of catalogue fields; without any it cannot change a golden record and need not be opened.
         order_lines: the order's lines, empty unless `kind` is `transaction`.
         sealed: nonce + AES-256-GCM of the JSON of `SubmissionBody`; associated data = submission id | body version.
     """
@@ -48,6 +49,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_on: date
     occurred_on: date
     has_consent: bool = False
+    has_fields: bool = False
     order_lines: tuple[OrderLine, ...] = ()
     body_version: int = BODY_VERSION
     sealed: bytes
