@@ -1,0 +1,1 @@
+"""May we? And: forget them. Consent ledger, requests of data subjects, erasure with proof."""

@@ -1,0 +1,1 @@
+"""The rules of privacy: plain functions over plain values."""

@@ -1,0 +1,168 @@
+"""Erasure as a small state machine.
+
+    draining -> erasing -> destroying -> closed
+
+What has been reported is a *set* of receipts, and the next step is a function of stage and set. So receipts may
+repeat, come early, late or in any order, and a crash at any line only means that the same step is decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+ERASING_HOLDERS = ("dedup", "profile", "analytics", "privacy")
+"""Who must report `erased`; intake holds nothing that opens without the keys and reports only that it drained."""
+
+REPEAT_AFTER = timedelta(seconds=15)
+"""A process that died after it was named as live never answers; asking again brings a fresh list of the living."""
+
+LATE_AFTER = timedelta(seconds=60)
+"""A step that waits longer than this is shown as late: everything in the live stores should be over by then."""
+
+
+class Stage(StrEnum):
+    """How far an erasure has come."""
+
+    DRAINING = "draining"
+    ERASING = "erasing"
+    DESTROYING = "destroying"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """One intake process has published all it had accepted before it saw the request.
+
+    Attributes:
+        live: intake processes alive at that moment, by the ledger of leases.
+        offsets: end offset of the submissions topic by partition.
+    """
+
+    live: frozenset[str]
+    offsets: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """All receipts so far, each once.
+
+    Attributes:
+        drained: the latest answer of every intake process.
+        erased: parts that came, by holder.
+        parts: how many parts the holder announced.
+        unspent: receipts with keys that are not destroyed yet.
+    """
+
+    drained: Mapping[str, Drained] = field(default_factory=dict)
+    erased: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
+    unspent: int = 0
+
+    @property
+    def undrained(self) -> list[str]:
+        """Intake processes named as live that have not answered."""
+        named = {name for answer in self.drained.values() for name in answer.live}
+        return sorted(named - self.drained.keys())
+
+    def missing(self, holder: str) -> list[int]:
+        """Parts the holder still owes; [1] while it has said nothing at all."""
+        return sorted(set(range(1, self.parts.get(holder, 1) + 1)) - self.erased.get(holder, frozenset()))
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """Publish the request once more under attempt number `attempt`."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetBarrier:
+    """Everything accepted before the request lies below these offsets."""
+
+    offsets: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyKeys:
+    """Null the next part of the reported keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certify:
+    """Nothing is left to do in the live stores: sign the certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeeAllErased:
+    """Every holder has reported, so the set of keys is final."""
+
+
+Step = AskAgain | SetBarrier | SeeAllErased | DestroyKeys | Certify
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure under way.
+
+    Attributes:
+        asked_at: when intake was asked last (aware, UTC).
+        attempt: how often intake was asked, from 1.
+    """
+
+    stage: Stage
+    asked_at: datetime
+    attempt: int = 1
+
+
+def next_step(erasure: Erasure, received: Received, now: datetime) -> Step | None:
+    """What can be done now, or None when somebody else has to answer first."""
+    match erasure.stage:
+        case Stage.DRAINING if received.drained and not received.undrained:
+            return SetBarrier(highest(received.drained.values()))
+        case Stage.DRAINING if now - erasure.asked_at >= REPEAT_AFTER:
+            return AskAgain(erasure.attempt + 1)
+        case Stage.ERASING if not any(received.missing(holder) for holder in ERASING_HOLDERS):
+            return SeeAllErased()
+        case Stage.DESTROYING:
+            return DestroyKeys() if received.unspent else Certify()
+        case _:
+            return None
+
+
+def stage_after(step: Step, stage: Stage) -> Stage:
+    """The stage once the step's effects are durable."""
+    match step:
+        case SetBarrier():
+            return Stage.ERASING
+        case SeeAllErased():
+            return Stage.DESTROYING
+        case Certify():
+            return Stage.CLOSED
+        case _:
+            return stage
+
+
+def highest(answers: Iterable[Drained]) -> dict[str, int]:
+    """The barrier: the highest end offset of each partition over all answers."""
+    offsets: dict[str, int] = {}
+    for answer in answers:
+        for partition, offset in answer.offsets.items():
+            offsets[partition] = max(offset, offsets.get(partition, 0))
+    return offsets
+
+
+def pending(erasure: Erasure, received: Received) -> list[str]:
+    """What the erasure waits for, in words of the glossary; empty once it is closed."""
+    match erasure.stage:
+        case Stage.DRAINING:
+            return [f"intake {name}: drain" for name in received.undrained] or ["intake: drain"]
+        case Stage.ERASING:
+            return [f"{holder}: part {part} of {received.parts.get(holder, 1)}" for holder in ERASING_HOLDERS for part in received.missing(holder)]
+        case Stage.DESTROYING:
+            return [f"keys: {received.unspent} parts to destroy"] if received.unspent else ["certificate"]
+        case Stage.CLOSED:
+            return []

@@ -1,0 +1,102 @@
+"""The erasure saga: any order, repeats and crashes lead to the same end, and nothing is destroyed too early."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.privacy.domain.erasure import (
+    ERASING_HOLDERS,
+    REPEAT_AFTER,
+    AskAgain,
+    Certify,
+    DestroyKeys,
+    Drained,
+    Erasure,
+    Received,
+    SeeAllErased,
+    SetBarrier,
+    Stage,
+    next_step,
+    pending,
+    stage_after,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DRAINED = {"a": Drained(frozenset("ab"), {"0": 5, "1": 2}), "b": Drained(frozenset("ab"), {"0": 4, "1": 7})}
+PARTS = {"dedup": 2, "profile": 3, "analytics": 2, "privacy": 1}
+RECEIPTS = [("drained", name, 0) for name in DRAINED] + [("erased", holder, part) for holder, parts in PARTS.items() for part in range(1, parts + 1)]
+
+
+def add(received, receipt):
+    stage, name, part = receipt
+    if stage == "drained":
+        return replace(received, drained={**received.drained, name: DRAINED[name]})
+    fresh = part not in received.erased.get(name, frozenset())
+    return replace(
+        received,
+        erased={**received.erased, name: received.erased.get(name, frozenset()) | {part}},
+        parts={**received.parts, name: PARTS[name]},
+        unspent=received.unspent + (fresh and name in ("dedup", "profile")),
+    )
+
+
+def advance(erasure, received, log, crashes):
+    """Take every step that can be taken; a crash loses the step's effects as a whole."""
+    while (step := next_step(erasure, received, NOW)) is not None:
+        if next(crashes, False):
+            continue
+        log.append(step)
+        if isinstance(step, DestroyKeys):
+            received = replace(received, unspent=received.unspent - 1)
+        erasure = replace(erasure, stage=stage_after(step, erasure.stage))
+    return erasure, received
+
+
+@given(st.permutations(RECEIPTS), st.lists(st.sampled_from(RECEIPTS), max_size=6), st.lists(st.booleans(), max_size=12))
+def test_every_order_of_receipts_with_repeats_and_crashes_closes_once(order, repeats, crashing):
+    # given
+    erasure, received, log, crashes = Erasure(Stage.DRAINING, NOW), Received(), [], iter(crashing)
+    # when
+    for arrived, receipt in enumerate([*order, *repeats]):
+        received = add(received, receipt)
+        erasure, received = advance(erasure, received, log, crashes)
+        if arrived < len(RECEIPTS) - 1:
+            # then: no key goes while anybody still owes an answer
+            assert not any(isinstance(step, DestroyKeys | Certify) for step in log)
+    # then
+    assert erasure.stage is Stage.CLOSED
+    assert [type(step) for step in log] == [SetBarrier, SeeAllErased, *[DestroyKeys] * 5, Certify]
+    assert log[0] == SetBarrier({"0": 5, "1": 7})
+    assert pending(erasure, received) == []
+
+
+@given(st.sets(st.sampled_from(RECEIPTS), max_size=len(RECEIPTS) - 1))
+def test_a_missing_receipt_is_named_and_never_a_silent_wait(arrived):
+    erasure, received = Erasure(Stage.DRAINING, NOW), Received()
+    for receipt in arrived:
+        received = add(received, receipt)
+    erasure, received = advance(erasure, received, [], iter(()))
+    assert erasure.stage in (Stage.DRAINING, Stage.ERASING)
+    assert pending(erasure, received)
+
+
+def test_intake_is_asked_again_when_a_named_process_stays_silent():
+    erasure, received = Erasure(Stage.DRAINING, NOW), Received(drained={"a": DRAINED["a"]})
+    assert next_step(erasure, received, NOW) is None
+    assert next_step(erasure, received, NOW + REPEAT_AFTER) == AskAgain(2)
+    assert pending(erasure, received) == ["intake b: drain"]
+
+
+def test_a_process_that_died_is_no_longer_awaited_once_the_living_answer_again():
+    alone = Received(drained={"a": Drained(frozenset("a"), {"0": 9})})
+    assert next_step(Erasure(Stage.DRAINING, NOW, 2), alone, NOW) == SetBarrier({"0": 9})
+
+
+def test_no_answer_at_all_is_asked_for_again():
+    assert next_step(Erasure(Stage.DRAINING, NOW), Received(), NOW + timedelta(minutes=1)) == AskAgain(2)
+
+
+def test_all_holders_that_keep_rows_are_awaited():
+    assert set(ERASING_HOLDERS) == set(PARTS)
