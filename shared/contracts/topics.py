@@ -46,14 +46,10 @@ class Topic:
         return shared | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), "segment.ms": str(6 * HOUR_MS)}
 
 
-SUBMISSIONS = Topic(
-    "intake.submissions.v1", "intake", (intake.SubmissionAccepted,), "accepted submissions, sealed; no order is promised"
-)
+SUBMISSIONS = Topic("intake.submissions.v1", "intake", (intake.SubmissionAccepted,), "accepted submissions, sealed; no order is promised")
 QUARANTINE = Topic("intake.quarantine.v1", "intake", (intake.SubmissionQuarantined,), "submissions set aside, reasons only")
 IDENTITIES = Topic("dedup.identities.v1", "dedup", dedup.EVENTS, "who each submission belongs to, merges and erasures, by customer", park_keys=True)
-CHANGES = Topic(
-    "profile.changes.v1", "profile", (profile.CustomerChanged,), "the present state of every customer", retention_ms=None, compacted=True
-)
+CHANGES = Topic("profile.changes.v1", "profile", (profile.CustomerChanged,), "the present state of every customer", retention_ms=None, compacted=True)
 CONSENTS = Topic(
     "privacy.consents.v1", "privacy", (privacy.ConsentsChanged,), "the choices in force of every customer", retention_ms=None, compacted=True
 )

@@ -1,0 +1,83 @@
+"""Named places where a test may stop the process, and switches that break one rule on purpose.
+
+Test-only: inert unless an environment variable is set.
+
+`KEHU_FAILPOINT=<name>[:<nth>[:freeze]]` ends the process with code 137 at the nth pass of that place (the first by default), or
+freezes it by SIGSTOP, which makes a zombie. `KEHU_MUTANT=<name>` breaks one delivery rule, to prove that the crash test can fail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+FAILPOINTS = frozenset(
+    {
+        # shared.messaging: one batch, from the assignment to the offset hint.
+        "worker.assignment_before_fence",
+        "worker.assignment_after_fence_before_seek",
+        "worker.fetched_before_transaction",
+        "worker.after_handler_before_writes",
+        "worker.after_first_write",
+        "worker.before_commit",
+        "worker.after_commit_before_relay",
+        "worker.after_publish_before_outbox_delete",
+        "worker.after_outbox_delete_before_hint",
+        "worker.mark_pass_before_commit",
+        "worker.redrive_before_commit",
+        # shared.messaging: the relay of writers that are not Kafka consumers.
+        "relay.after_claim_before_publish",
+        "relay.after_publish_before_delete",
+        "relay.takeover_before_publish",
+    }
+)
+"""Every failpoint in the code, by area. A service adds its names here."""
+
+MUTANTS = frozenset({"no_offset_check", "no_id_guard", "existence_as_guard", "outbox_deleted_early"})
+
+_wanted, _, _how = os.environ.get("KEHU_FAILPOINT", "").partition(":")
+_nth, _, _action = _how.partition(":")
+_passes_left = int(_nth or 1)
+_mutant = os.environ.get("KEHU_MUTANT", "")
+
+if _wanted and _wanted not in FAILPOINTS:
+    raise ValueError(f"no such failpoint: {_wanted}")
+if _mutant and _mutant not in MUTANTS:
+    raise ValueError(f"no such mutant: {_mutant}")
+
+
+def failpoint(name: str) -> None:
+    """Stops the process here if the environment asks for it; otherwise does nothing.
+
+    Raises:
+        ValueError: `name` is not registered in `FAILPOINTS`.
+    """
+    if name not in FAILPOINTS:
+        raise ValueError(f"no such failpoint: {name}")
+    if name == _wanted:
+        _passed()
+
+
+def _passed() -> None:
+    global _passes_left
+    _passes_left -= 1
+    if _passes_left == 0:
+        _stop_here()
+
+
+def _stop_here() -> None:
+    if _action == "freeze":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        os._exit(137)  # As after `kill -9`: nothing is flushed, nothing is cleaned up.
+
+
+def mutant(name: str) -> bool:
+    """Whether the rule called `name` is switched off, which only a test of the tests does.
+
+    Raises:
+        ValueError: `name` is not one of `MUTANTS`.
+    """
+    if name not in MUTANTS:
+        raise ValueError(f"no such mutant: {name}")
+    return name == _mutant
