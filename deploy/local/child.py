@@ -49,14 +49,14 @@ class Child:
         """Start it; the log is appended to."""
         parent = os.getpid()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - commands are built here, never from input
+            self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
-                preexec_fn=lambda: _die_with_parent(parent),  # noqa: PLW1509 - only async-signal-safe calls, single-threaded parent
+                preexec_fn=lambda: _die_with_parent(parent),
                 process_group=0,
             )
 

@@ -112,7 +112,7 @@ async def delete_topics(bootstrap_servers: str, prefix: str) -> None:
 
 
 async def _partitions(consumer: AIOKafkaConsumer, name: str) -> list[int]:
-    await consumer._client._wait_on_metadata(name)  # noqa: SLF001 - partitions_for_topic knows only what metadata were asked for
+    await consumer._client._wait_on_metadata(name)
     return sorted(consumer.partitions_for_topic(name) or ())
 
 

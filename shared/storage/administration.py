@@ -47,7 +47,7 @@ def start_replica_set(port: int, name: str, timeout_s: float = 30.0) -> None:
     Raises:
         ServerUnavailable: no primary within `timeout_s`.
     """
-    configuration = {"_id": name, "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}], "settings": {"electionTimeoutMillis": 2000}}
+    configuration: dict[str, Any] = {"_id": name, "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}], "settings": {"electionTimeoutMillis": 2000}}
     deadline = time.monotonic() + timeout_s
     with _direct(port) as client:
         while time.monotonic() < deadline:
@@ -105,12 +105,12 @@ def drop_databases(uri: str, prefix: str) -> None:
                 client.drop_database(name)
 
 
-def _initiate(client: MongoClient[dict[str, Any]], configuration: dict[str, object]) -> None:
+def _initiate(client: MongoClient[dict[str, Any]], configuration: dict[str, Any]) -> None:
     with _ignoring(_ALREADY_INITIALISED):
         client.admin.command("replSetInitiate", configuration)
 
 
-def _create_or_update(client: MongoClient[dict[str, Any]], kind: str, name: str, **options: object) -> None:
+def _create_or_update(client: MongoClient[dict[str, Any]], kind: str, name: str, **options: Any) -> None:
     try:
         client.admin.command(f"update{kind}", name, **options)
     except OperationFailure as error:
