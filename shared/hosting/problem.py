@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from shared.storage import TransientError
 from starlette.exceptions import HTTPException
+
+from shared.storage import TransientError
 
 _BY_STATUS: Mapping[int, tuple[str, str, str]] = {
     401: ("unauthenticated", "Present a valid write key or token.", "请提供有效的写入密钥或令牌。"),
@@ -40,7 +41,7 @@ class ProblemBody(BaseModel):
     field: str | None = None
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer, named as RFC 9457 names it
+class Problem(Exception):
     """An error answer.
 
     Args:

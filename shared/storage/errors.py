@@ -24,7 +24,7 @@ class StorageError(Exception):
     """The database refused what it was asked: a mistake in the code or in its rights, not to be retried."""
 
 
-class DuplicateKey(StorageError):  # noqa: N818 - MongoDB's own word
+class DuplicateKey(StorageError):
     """A document with this id, or this unique value, exists already."""
 
 

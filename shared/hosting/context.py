@@ -1,0 +1,75 @@
+"""What every service is given: its store, keys, broker, access and catalogue, built once from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from fastapi import APIRouter
+from starlette.routing import BaseRoute
+
+from shared.access import Access
+from shared.hosting.settings import Settings
+from shared.messaging import BatchWorker, Broker, OutboxRelay
+from shared.policy import Catalogue, load_catalogue
+from shared.sealing import BlindIndex, KeyProvider, KeyRing, LocalKeyFile
+from shared.storage import Migration, Store
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceContext:
+    """The shared parts of one process. Opening it reaches no server yet, so a service starts while Kafka or MongoDB is down."""
+
+    name: str
+    settings: Settings
+    store: Store
+    provider: KeyProvider
+    keyring: KeyRing
+    index: BlindIndex
+    broker: Broker
+    access: Access
+    relay: OutboxRelay
+    catalogue: Catalogue
+
+    @classmethod
+    async def open(cls, name: str, settings: Settings) -> Self:
+        """Builds the context inside the running event loop.
+
+        Raises:
+            KeyFileRefused: the key folder is unsafe or unreadable; the message says what to change.
+        """
+        store = await Store.connect(settings.mongodb_uri, database=name, namespace=settings.namespace)
+        provider = LocalKeyFile.open(settings.keys)
+        broker = Broker(settings.kafka_bootstrap_servers, settings.namespace)
+        return cls(
+            name=name,
+            settings=settings,
+            store=store,
+            provider=provider,
+            keyring=KeyRing(store.other("keyring"), provider),
+            index=BlindIndex(provider),
+            broker=broker,
+            access=Access(settings.keys, settings.access_jwks_url),
+            relay=OutboxRelay(store, broker, settings.instance),
+            catalogue=load_catalogue(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceApp:
+    """A composed service, ready to be hosted.
+
+    Attributes:
+        raw_routes: plain ASGI routes of a hot path, matched before the routers.
+        tasks: run beside the workers until the service stops; one that raises stops the service.
+        larger_bodies: path prefixes that may take bodies over 1 MiB, with their limit in bytes.
+    """
+
+    context: ServiceContext
+    migrations: Sequence[Migration]
+    routers: Sequence[APIRouter] = ()
+    raw_routes: Sequence[BaseRoute] = ()
+    workers: Sequence[BatchWorker] = ()
+    tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+    larger_bodies: dict[str, int] = field(default_factory=dict)
