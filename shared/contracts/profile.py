@@ -18,7 +18,7 @@ class CustomerChanged(Event, frozen=True, kw_only=True):
         counts: timeline items by submission kind.
         revenue_minor: sum of order lines by currency, in its smallest unit.
         fields: names of the golden fields that are set; their values are in `sealed`.
-        sealed: nonce + AES-256-GCM of the golden record's JSON under the entity key named by the `keyid` header; associated data = key id | schema version.
+        sealed: nonce + AES-256-GCM of the golden record's JSON under the entity key named by the `keyid` header; AAD = key id | schema version.
     """
 
     topic: ClassVar[str] = "profile.changes.v1"
