@@ -30,9 +30,11 @@ def _account_home() -> str:
 
 
 def default_data_folder() -> Path:
-    """KEHU_DATA_FOLDER, else ~/.local/share/kehu."""
-    given = os.environ.get("KEHU_DATA_FOLDER")
-    return Path(given).expanduser().absolute() if given else home() / ".local" / "share" / "kehu"
+    """KEHU_DATA_FOLDER, else `kehu` in XDG_DATA_HOME, else ~/.local/share/kehu."""
+    given, base = os.environ.get("KEHU_DATA_FOLDER"), os.environ.get("XDG_DATA_HOME")
+    if given:
+        return Path(given).expanduser().absolute()
+    return (Path(base) if base else home() / ".local" / "share") / "kehu"
 
 
 def cache_folder() -> Path:

@@ -58,3 +58,12 @@ RECEIPTS = Topic("privacy.receipts.v1", "all", privacy.RECEIPT_EVENTS, "what eac
 DEAD_LETTERS = Topic("kehu.dead-letters.v1", "all", (), "records set aside, with reason and coordinates", retention_ms=14 * DAY_MS)
 
 TOPICS: tuple[Topic, ...] = (SUBMISSIONS, QUARANTINE, IDENTITIES, CHANGES, CONSENTS, REQUESTS, RECEIPTS, DEAD_LETTERS)
+
+SUBSCRIPTIONS: dict[str, tuple[Topic, ...]] = {
+    "intake": (REQUESTS,),
+    "dedup": (SUBMISSIONS, REQUESTS),
+    "profile": (IDENTITIES, REQUESTS),
+    "analytics": (IDENTITIES, REQUESTS),
+    "privacy": (IDENTITIES, RECEIPTS),
+}
+"""Which topics each service's consumer group reads; broadcast readers have no group and are not listed."""

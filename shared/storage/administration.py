@@ -67,12 +67,13 @@ def create_first_user(port: int, password: str) -> None:
         client.admin.command("createUser", OPERATOR, pwd=password, roles=["root"])
 
 
-def grant_users(uri: str, users: Mapping[str, tuple[str, Sequence[Grant]]], cluster_actions: Sequence[str] = ("killAnySession",)) -> None:
+def grant_users(uri: str, users: Mapping[str, tuple[str, Sequence[Grant]]], cluster_actions: Sequence[str] = ("killAnySession", "getParameter")) -> None:
     """Create or update users, each with a role of its own name holding exactly these grants.
 
     Args:
         users: name -> (password, grants).
-        cluster_actions: allowed to each: a worker ends the open transactions of the process it takes a partition over from.
+        cluster_actions: allowed to each: a worker ends the open transactions of the process it takes a partition over from,
+            and a rotation reads how long a transaction may live.
     """
     with _client(uri) as client:
         for name, (password, grants) in users.items():

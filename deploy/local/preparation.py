@@ -1,0 +1,87 @@
+"""What has to stand before the services start: users, collections and indexes, topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from deploy.local.stack import SERVICES, Stack, passwords
+from shared.storage.administration import READ_WRITE, Grant, create_first_user, grant_users, start_replica_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.messaging.topic_admin import TopicState
+    from shared.storage import Migration
+
+KEYRING = "keyring"
+# Services that never unseal get no keys to unseal with.
+KEYRING_READERS = ("analytics",)
+
+
+def prepare_mongodb(stack: Stack) -> None:
+    """Make the embedded mongod a replica set with one least-privilege user per service. Idempotent."""
+    from deploy.local.mongodb_server import REPLICA_SET
+
+    secrets = passwords(stack.places)
+    start_replica_set(stack.mongodb_port, REPLICA_SET)
+    create_first_user(stack.mongodb_port, secrets["operator"])
+    grant_users(stack.mongodb_uri("operator"), {name: (secrets[name], service_grants(stack.namespace, name)) for name in SERVICES})
+
+
+def service_grants(namespace: str, service: str) -> list[Grant]:
+    """Everything in the service's own database; of the key ring only what its part needs: only privacy may destroy a key."""
+    keyring = namespace + KEYRING
+    grants = [Grant(namespace + service, READ_WRITE), Grant(keyring, ("listCollections", "listIndexes"))]
+    key_actions = ("find",) if service in KEYRING_READERS else ("find", "insert", "update") if service == "privacy" else ("find", "insert")
+    grants.append(Grant(keyring, key_actions, "keys"))
+    grants += [Grant(keyring, ("find",), name) for name in ("floor", "rotations", "migrations")]
+    return grants
+
+
+async def migrate_all(mongodb_uri: str, namespace: str, services: Sequence[str] = SERVICES) -> dict[str, tuple[str, ...]]:
+    """Bring every database to the shape that the code expects. Returns the steps applied, by database."""
+    from shared.sealing import KEYRING_MIGRATIONS
+    from shared.storage import Store, migrate
+
+    store = await Store.connect(mongodb_uri, database=KEYRING, namespace=namespace)
+    try:
+        await store.wait_until_ready()
+        applied = {KEYRING: await migrate(store, KEYRING_MIGRATIONS)}
+        for service in services:
+            for migrations in _series(service):
+                applied[service] = applied.get(service, ()) + await migrate(store.other(service), migrations)
+        return applied
+    finally:
+        store.close()
+
+
+def _series(service: str) -> list[Sequence[Migration]]:
+    messaging = import_module("shared.messaging").MESSAGING_MIGRATIONS
+    return [messaging, import_module(f"services.{service}.migrations").MIGRATIONS]
+
+
+async def open_keyring(mongodb_uri: str, namespace: str, key_folder: Path) -> None:
+    """Make the key file on the first start, and refuse a key file and a key ring that do not belong together."""
+    from shared.sealing import KeyRing, LocalKeyFile
+    from shared.storage import Store
+
+    store = await Store.connect(mongodb_uri, database=KEYRING, namespace=namespace)
+    try:
+        await KeyRing(store, LocalKeyFile.open(key_folder)).start()
+    finally:
+        store.close()
+
+
+async def prepare_kafka(bootstrap_servers: str, namespace: str, timeout_s: float = 60.0) -> list[TopicState]:
+    """Wait for Kafka, create what is missing, give each service's group a start."""
+    from shared.contracts.topics import SUBSCRIPTIONS
+    from shared.messaging.topic_admin import apply_topics, start_groups, wait_for_kafka
+
+    await wait_for_kafka(bootstrap_servers, timeout_s)
+    states = await apply_topics(bootstrap_servers, namespace)
+    groups = {namespace + service: [namespace + topic.name for topic in topics] for service, topics in SUBSCRIPTIONS.items()}
+    await asyncio.gather(*(start_groups(bootstrap_servers, {group: names}) for group, names in groups.items()))
+    return states
