@@ -65,7 +65,13 @@ def apply(row, change):
     if kind == "move":
         return move(row, customer=customer, assignment=number)
     return record(
-        row, customer=customer, assignment=number, occurred_at=START, recorded_at=START, channel_id="web", choices=(Choice("marketing", "granted", "1"),)
+        row,
+        customer=customer,
+        assignment=number,
+        occurred_at=START,
+        recorded_at=START,
+        channel_id="web",
+        choices=(Choice("marketing", "granted", "1"),),
     )
 
 

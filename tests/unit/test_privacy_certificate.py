@@ -19,7 +19,7 @@ def fake_sign(message):
     return sha256(PUBLIC + message).digest()
 
 
-def fake_check(public_key, signature, message):
+def fake_check(message, signature, public_key):
     return signature == sha256(public_key + message).digest()
 
 
@@ -38,7 +38,9 @@ def test_a_certificate_verifies_offline_and_any_changed_member_fails():
         assert not verify(forged, check=fake_check, public_key=PUBLIC)
 
 
-@pytest.mark.parametrize("document", [{}, {"certificate": {}}, {"certificate": {}, "signature": "x"}, {"certificate": 1, "signature": {"value": "zz"}}])
+@pytest.mark.parametrize(
+    "document", [{}, {"certificate": {}}, {"certificate": {}, "signature": "x"}, {"certificate": 1, "signature": {"value": "zz"}}]
+)
 def test_something_that_is_no_certificate_is_refused_without_an_error(document):
     assert not verify(document, check=fake_check, public_key=PUBLIC)
 

@@ -8,7 +8,13 @@ from services.privacy.domain.consents import Choice, LedgerRow, in_force
 
 def row(number, day, state, notice="2"):
     return LedgerRow(
-        UUID(int=number), UUID(int=9), 1, datetime(2026, 1, day, tzinfo=UTC), datetime(2026, 1, day, tzinfo=UTC), "web", (Choice("marketing", state, notice),)
+        UUID(int=number),
+        UUID(int=9),
+        1,
+        datetime(2026, 1, day, tzinfo=UTC),
+        datetime(2026, 1, day, tzinfo=UTC),
+        "web",
+        (Choice("marketing", state, notice),),
     )
 
 

@@ -100,7 +100,7 @@ def verify(document: Mapping[str, Any], *, check: Callable[[bytes, bytes, bytes]
     """Whether `public_key` signed exactly this certificate. Needs no server.
 
     Args:
-        check: (public key, signature, message) -> valid.
+        check: (message, signature, public key) -> valid, as `shared.sealing.verify`.
         public_key: the installation's key, obtained on another way than with the document itself.
     """
     try:
@@ -108,7 +108,7 @@ def verify(document: Mapping[str, Any], *, check: Callable[[bytes, bytes, bytes]
         return (
             set(document) == {"certificate", "signature"}
             and signature == {"algorithm": "Ed25519", "public_key": public_key.hex(), "value": signature["value"]}
-            and check(public_key, bytes.fromhex(signature["value"]), canonical(body))
+            and check(canonical(body), bytes.fromhex(signature["value"]), public_key)
         )
     except (KeyError, TypeError, ValueError):
         return False

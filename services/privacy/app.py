@@ -1,0 +1,82 @@
+"""Composition root: everything of the privacy service, top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from services.privacy.api import Doors, router
+from services.privacy.broker import build_workers
+from services.privacy.migrations import MIGRATIONS
+from services.privacy.mongo import MongoLedger, MongoRequestBook
+from services.privacy.use_cases.consents import RecordConsents
+from services.privacy.use_cases.requests import AnswerAccess, OpenRequest, ReadConsents, ReadExport
+from services.privacy.use_cases.saga import Saga
+from shared.contracts.event import Outgoing
+from shared.contracts.privacy import KeysDestroyed
+from shared.contracts.topics import REQUESTS
+from shared.hosting import ServiceApp, ServiceContext, Settings
+from shared.messaging import MESSAGING_MIGRATIONS, Record, broadcast_reader, enqueue
+from shared.storage import Store, Transaction
+
+
+def now() -> datetime:
+    """Aware, UTC, in whole milliseconds as MongoDB keeps it, so that a time reads the same before and after storing."""
+    at = datetime.now(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def _enqueue(store: Store) -> Callable[[Transaction, Sequence[Outgoing]], Awaitable[None]]:
+    async def into_outbox(transaction: Transaction, outgoing: Sequence[Outgoing]) -> None:
+        await enqueue(transaction, store, list(outgoing))
+
+    return into_outbox
+
+
+async def build(settings: Settings) -> ServiceApp:
+    """The privacy service."""
+    context = await ServiceContext.open("privacy", settings)
+    store, keys = context.store, context.keyring
+    ledger, book = MongoLedger(store), MongoRequestBook(store)
+    notices = {name: purpose.current_notice for name, purpose in context.catalogue.purposes.items()}
+    read_consents = ReadConsents(ledger, notices)
+    doors = Doors(
+        access=context.access,
+        ledger=ledger,
+        book=book,
+        open_request=OpenRequest(book, keys, _enqueue(store), store.transaction, now),
+        read_consents=read_consents,
+        read_export=ReadExport(book, keys),
+        wake_relay=context.relay.wake,
+    )
+    workers = build_workers(
+        store,
+        context.broker,
+        RecordConsents(ledger, keys, now),
+        Saga(book, ledger, keys, context.provider, now),
+        AnswerAccess(read_consents, keys, now),
+    )
+    return ServiceApp(
+        context=context,
+        migrations=(*MESSAGING_MIGRATIONS, *MIGRATIONS),
+        routers=[router(doors)],
+        workers=workers,
+        tasks=[partial(_evict_destroyed, context)],
+    )
+
+
+async def _evict_destroyed(context: ServiceContext) -> None:
+    """Every process hears which keys are destroyed and forgets them at once."""
+
+    async def evict(record: Record) -> None:
+        if isinstance(record.event, KeysDestroyed):
+            context.keyring.evict(record.event.key_ids)
+
+    reader = broadcast_reader(context.broker, REQUESTS, evict)
+    await reader.start()
+    try:
+        await asyncio.Event().wait()  # until the service stops
+    finally:
+        await reader.stop()

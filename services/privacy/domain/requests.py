@@ -1,0 +1,99 @@
+"""Requests of data subjects and what holders answered, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from services.privacy.domain.erasure import Drained, Erasure, Received, Stage
+
+Kind = Literal["access", "erasure"]
+COLLECTING, READY, EXPIRED = "collecting", "ready", "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a data subject.
+
+    Attributes:
+        customer_id: as it was asked; perhaps unknown or an alias, which only the holders find out.
+        opened_by: id of the principal who opened it.
+        stage: of an erasure `draining`, `erasing`, `destroying`, `closed`; of an access `collecting`, `ready`, `expired`.
+        asked_at, attempt: when and how often the holders were asked.
+        steps: what happened, with times, oldest first.
+    """
+
+    request_id: UUID
+    kind: Kind
+    customer_id: UUID
+    opened_at: datetime
+    opened_by: str
+    stage: str
+    asked_at: datetime
+    attempt: int = 1
+    steps: tuple[tuple[str, datetime], ...] = ()
+
+    @property
+    def erasure(self) -> Erasure:
+        """The erasure's place in its state machine."""
+        return Erasure(Stage(self.stage), self.asked_at, self.attempt)
+
+    @property
+    def waiting_since(self) -> datetime:
+        """When the last step was done."""
+        return self.steps[-1][1] if self.steps else self.opened_at
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one holder answered; `place` (process or part) tells it from its siblings, so that a repeat is the same receipt.
+
+    Attributes:
+        spent: its keys are destroyed.
+    """
+
+    request_id: UUID
+    holder: str
+    stage: Literal["drained", "erased", "keys"]
+    place: str
+    part: int = 1
+    parts: int = 1
+    live: tuple[str, ...] = ()
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    key_ids: tuple[UUID, ...] = ()
+    spent: bool = False
+
+    @property
+    def id(self) -> str:
+        """Identity of the receipt, whatever way and however often it comes."""
+        return f"{self.request_id.hex}:{self.stage}:{self.holder}:{self.place}"
+
+
+def received(receipts: Iterable[Receipt]) -> Received:
+    """The set of receipts as the state machine sees it."""
+    drained: dict[str, Drained] = {}
+    erased: dict[str, frozenset[int]] = {}
+    parts: dict[str, int] = {}
+    unspent = 0
+    for receipt in receipts:
+        if receipt.stage == "drained":
+            drained[receipt.place] = Drained(frozenset(receipt.live) or frozenset({receipt.place}), receipt.offsets)
+        elif receipt.stage == "erased":
+            erased[receipt.holder] = erased.get(receipt.holder, frozenset()) | {receipt.part}
+            parts[receipt.holder] = max(receipt.parts, parts.get(receipt.holder, 1))
+        unspent += bool(receipt.key_ids) and not receipt.spent
+    return Received(drained, erased, parts, unspent)
+
+
+def counts_by_holder(receipts: Iterable[Receipt]) -> dict[str, dict[str, int]]:
+    """What every holder erased, added up over its parts."""
+    totals: dict[str, dict[str, int]] = {}
+    for receipt in receipts:
+        holder = totals.setdefault(receipt.holder, {})
+        for name, count in receipt.counts.items():
+            holder[name] = holder.get(name, 0) + count
+    return totals
