@@ -29,6 +29,15 @@ FAILPOINTS = frozenset(
         "relay.after_claim_before_publish",
         "relay.after_publish_before_delete",
         "relay.takeover_before_publish",
+        # shared.sealing: a slot rotation, after each of its steps and before that is recorded.
+        "rotation.after_plan",
+        "rotation.after_slot_keys",
+        "rotation.after_floor",
+        "rotation.after_wait",
+        "rotation.after_rewrap_page",
+        "rotation.after_rewrap",
+        "rotation.after_backup",
+        "rotation.after_destroy",
         # services.privacy: opening a request, and every step of its saga.
         "privacy.request_before_commit",
         "privacy.consents_before_commit",

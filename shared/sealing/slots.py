@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
 SLOTS = 4_096
 SLOT_KEY_BYTES = 32
+BUNDLE_SLOTS = 64
+"""Slots that a rotation reads, and a backup file holds, together."""
 _SLOT_SHIFT = 128 - 12
 
 
@@ -29,6 +31,27 @@ def slot_of(key_id: UUID) -> int:
 def slot_range(first: int, last: int) -> tuple[bytes, bytes]:
     """The lowest and the highest key id of the slots `first` to `last`, both included."""
     return (first << _SLOT_SHIFT).to_bytes(16, "big"), (((last + 1) << _SLOT_SHIFT) - 1).to_bytes(16, "big")
+
+
+def bundle_of(slot: int) -> int:
+    """The bundle of neighbouring slots that this one belongs to."""
+    return slot // BUNDLE_SLOTS
+
+
+def bundles_of(slots: Iterable[int]) -> list[int]:
+    """The bundles that hold these slots, ascending."""
+    return sorted({bundle_of(slot) for slot in slots})
+
+
+def contiguous(slots: Iterable[int]) -> list[tuple[int, int]]:
+    """The fewest ranges (first, last) that cover exactly these slots, ascending."""
+    ranges: list[tuple[int, int]] = []
+    for slot in sorted(set(slots)):
+        if ranges and ranges[-1][1] == slot - 1:
+            ranges[-1] = (ranges[-1][0], slot)
+        else:
+            ranges.append((slot, slot))
+    return ranges
 
 
 @dataclass(frozen=True, slots=True, repr=False)
