@@ -77,8 +77,8 @@ def test_a_value_of_ones_own_decides(catalogue: Catalogue, identifier: str, valu
 
 
 def test_a_role_sees_what_its_best_role_may_see(catalogue: Catalogue) -> None:
-    assert catalogue.visibility("contact", ["marketer"]) == "partial"
-    assert catalogue.visibility("contact", ["marketer", "agent"]) == "clear"
+    assert catalogue.visibility("contact", ["front_desk"]) == "partial"
+    assert catalogue.visibility("contact", ["front_desk", "steward"]) == "clear"
     assert catalogue.visibility("contact", ["stranger"]) == "hidden"
 
 
