@@ -28,12 +28,14 @@ class Store:
     Attributes:
         database: name without the namespace.
         namespace: prefix of the physical name; tests isolate themselves by it.
+        writer: name of this process in outbox documents, set by its relay; empty where nothing relays.
     """
 
     def __init__(self, client: AsyncIOMotorClient[Document], database: str, namespace: str) -> None:
         self._client = client
         self.database = database
         self.namespace = namespace
+        self.writer = ""
         self._native = client.get_database(namespace + database, codec_options=_CODEC)
         self._collections: dict[str, Collection] = {}
 

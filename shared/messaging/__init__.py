@@ -1,0 +1,37 @@
+"""Kafka behind one package: records in batches, effects in one transaction, an outbox that forgets nothing."""
+
+from shared.messaging.broadcast import BroadcastReader, broadcast_reader
+from shared.messaging.broker import Broker, BrokerSettings
+from shared.messaging.dead_letters import DeadLetter, DeadLetters
+from shared.messaging.effects import Effects
+from shared.messaging.migrations import MESSAGING_MIGRATIONS
+from shared.messaging.outbox import enqueue
+from shared.messaging.partitioner import partition_of
+from shared.messaging.positions import Progress, consumed_positions
+from shared.messaging.record import Batch, Handler, Idle, Record, Tombstone
+from shared.messaging.relay import OutboxRelay
+from shared.messaging.worker import BatchWorker
+from shared.storage import TransientError
+
+__all__ = [
+    "MESSAGING_MIGRATIONS",
+    "Batch",
+    "BatchWorker",
+    "BroadcastReader",
+    "Broker",
+    "BrokerSettings",
+    "DeadLetter",
+    "DeadLetters",
+    "Effects",
+    "Handler",
+    "Idle",
+    "OutboxRelay",
+    "Progress",
+    "Record",
+    "Tombstone",
+    "TransientError",
+    "broadcast_reader",
+    "consumed_positions",
+    "enqueue",
+    "partition_of",
+]

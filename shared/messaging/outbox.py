@@ -1,0 +1,85 @@
+"""The outbox: events stored in the transaction that caused them, packed, until Kafka has acknowledged them."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from shared.contracts.event import Outgoing, encode_body, encode_headers
+from shared.storage import Document, Store, Transaction
+
+OUTBOX = "outbox"
+DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
+"""MongoDB refuses documents over 16 MiB; half of it leaves room for one large message and the packing."""
+_MESSAGE_OVERHEAD_BYTES = 400
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """A record as it will be published; a repeat publishes the same bytes. `topic` is without the namespace."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Message])
+_sequence = itertools.count()
+
+
+def to_message(outgoing: Outgoing) -> Message:
+    """Encodes an event once, for good."""
+    return Message(outgoing.topic, outgoing.key, encode_body(outgoing.event), encode_headers(outgoing))
+
+
+def documents(prefix: str, members: Mapping[str, Any], messages: Sequence[Message]) -> list[Document]:
+    """Outbox documents in the order of their ids, each below MongoDB's limit. No messages: no documents."""
+    return [
+        {"_id": f"{prefix}:{part:04d}", **members, "count": len(chunk), "messages": _encoder.encode(chunk)}
+        for part, chunk in enumerate(_chunks(messages))
+    ]
+
+
+def messages_of(document: Document) -> list[Message]:
+    """The messages of an outbox document, in order."""
+    return _decoder.decode(document["messages"])
+
+
+def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    chunk: list[Message] = []
+    size = 0
+    for message in messages:
+        cost = len(message.value or b"") + len(message.key or b"") + _MESSAGE_OVERHEAD_BYTES
+        if chunk and size + cost > DOCUMENT_BYTES_MAX:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(message)
+        size += cost
+    if chunk:
+        yield chunk
+
+
+async def enqueue(transaction: Transaction, store: Store, outgoing: Sequence[Outgoing]) -> tuple[str, ...]:
+    """Stores events in a transaction of a writer that is not a Kafka consumer, for this process's `OutboxRelay`.
+
+    Call the relay's `wake` after the commit. Events of one call keep their order; of different transactions none is promised.
+
+    Returns:
+        ids of the outbox documents, usually one.
+
+    Raises:
+        RuntimeError: no `OutboxRelay` was made for this store.
+    """
+    if not store.writer:
+        raise RuntimeError("make an OutboxRelay for the store first: nobody would publish these events")
+    # Time first, so that a relay that took over sorts the documents of several processes sensibly.
+    prefix = f"writer:{time.time_ns():020d}:{next(_sequence):08d}:{secrets.token_hex(4)}"
+    stored = documents(prefix, {"writer": store.writer}, [to_message(each) for each in outgoing])
+    await store.collection(OUTBOX).insert_many(stored, transaction=transaction)
+    return tuple(each["_id"] for each in stored)

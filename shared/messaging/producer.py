@@ -1,0 +1,152 @@
+"""The producer: whole batches per partition, acknowledged by all in-sync replicas, thrown away after any failure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from shared.messaging.outbox import Message
+from shared.messaging.partitioner import partition_of
+from shared.storage import TransientError
+
+REQUEST_TIMEOUT_MS = 5_000
+"""The default of 40 s would freeze everything that long when a broker does."""
+BATCH_BYTES = 1024 * 1024
+REQUEST_BYTES_MAX = 12 * 1024 * 1024
+DELIVERY_SECONDS = 30.0
+_log = logging.getLogger("kehu.messaging.producer")
+
+
+class PublishFailed(TransientError):  # noqa: N818 - a past fact
+    """Some messages were not acknowledged; the producer was replaced. Publish all of them again: the ids are the same."""
+
+
+class ReplaceableProducer:
+    """An idempotent producer that is discarded after any failed send.
+
+    After a batch found no leader for too long, aiokafka's idempotent producer can never send to that partition again
+    (aiokafka #1017); a new one works at once. Nothing acknowledged is lost by that.
+    """
+
+    def __init__(self, bootstrap_servers: str, namespace: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._namespace = namespace
+        self._native: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._partitions: dict[str, int] = {}
+        self._discarding: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connects. Raises PublishFailed if Kafka does not answer."""
+        await self._current()
+
+    async def stop(self) -> None:
+        """Flushes and closes."""
+        if self._native is not None:
+            await _close(self._native)
+        self._native = None
+        await asyncio.gather(*self._discarding)
+
+    async def publish(self, messages: Iterable[Message], epoch: int | None = None) -> None:
+        """Returns when every message is acknowledged by all in-sync replicas; order is kept per key.
+
+        Args:
+            messages: as the outbox holds them.
+            epoch: owner epoch under which the outbox was read, sent as header `kehu_epoch`: a lower one after a higher one is a zombie's.
+
+        Raises:
+            PublishFailed: at least one was not acknowledged.
+        """
+        native = await self._current()
+        try:
+            async with asyncio.timeout(DELIVERY_SECONDS):
+                await self._send(native, messages, [] if epoch is None else [("kehu_epoch", b"%d" % epoch)])
+        except (KafkaError, TimeoutError, AssertionError, OSError) as error:
+            self._discard(native)
+            raise PublishFailed(type(error).__name__) from error
+
+    async def partitions_of(self, physical_topic: str) -> range:
+        """The partitions of a topic, as Kafka says now."""
+        return range(await self._count_partitions(await self._current(), physical_topic))
+
+    async def _send(self, native: AIOKafkaProducer, messages: Iterable[Message], extra: Sequence[tuple[str, bytes]]) -> None:
+        by_place: dict[tuple[str, int], list[Message]] = {}
+        for message in messages:
+            topic = self._namespace + message.topic
+            count = self._partitions.get(topic) or await self._count_partitions(native, topic)
+            by_place.setdefault((topic, partition_of(message.key or message.headers[0][1], count)), []).append(message)
+        futures: list[Any] = []
+        try:
+            for (topic, partition), group in by_place.items():
+                for batch in _batches(native, group, extra):
+                    futures.append(await native.send_batch(batch, topic, partition=partition))  # noqa: PERF401 - a failure keeps the earlier ones
+        finally:
+            results = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _count_partitions(self, native: AIOKafkaProducer, topic: str) -> int:
+        self._partitions[topic] = len(await native.partitions_for(topic))
+        return self._partitions[topic]
+
+    async def _current(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._native is None:
+                self._native = await self._connect()
+            return self._native
+
+    async def _connect(self) -> AIOKafkaProducer:
+        native = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            linger_ms=0,  # whole batches are handed over, there is nothing to wait for
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        try:
+            await native.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await _close(native)
+            raise PublishFailed(type(error).__name__) from error
+        return native
+
+    def _discard(self, native: AIOKafkaProducer) -> None:
+        if self._native is not native:
+            return  # another publisher was faster
+        _log.warning("producer discarded after a failed send; a new one takes over")
+        self._native = None
+        self._partitions.clear()
+        task = asyncio.create_task(_close(native))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+
+
+async def _close(native: AIOKafkaProducer) -> None:
+    # A producer that lost its broker may wait for ever for what it holds: its outbox documents are sent again anyway.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):
+            await native.stop()
+
+
+def _batches(native: AIOKafkaProducer, messages: Sequence[Message], extra: Sequence[tuple[str, bytes]]) -> Iterable[Any]:
+    now_ms = int(time.time() * 1000)
+    batch = native.create_batch()
+    for message in messages:
+        headers = [*message.headers, *extra]
+        if batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=headers) is None:
+            yield batch
+            batch = native.create_batch()
+            batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=headers)
+    batch.close()  # closed batches are sent at once
+    yield batch

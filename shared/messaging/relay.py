@@ -1,0 +1,133 @@
+"""The relay of writers that are not Kafka consumers: HTTP doors and sagas."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from shared.failpoints import failpoint, mutant
+from shared.messaging.broker import Broker
+from shared.messaging.leases import RENEW_SECONDS, Lease
+from shared.messaging.outbox import OUTBOX, Message, messages_of
+from shared.storage import Document, Store, TransientError
+
+SWEEP_SECONDS = 1.0
+DOCUMENTS_MAX = 64
+DELAY_SECONDS_MAX = 15.0
+OnPublished = Callable[[Sequence[str]], Awaitable[None]]
+_log = logging.getLogger("kehu.messaging.relay")
+
+
+class OutboxRelay:
+    """Publishes this process's outbox documents in order, at least once, and forgets each only when Kafka has it.
+
+    Documents of a process whose lease lapsed are taken over by whoever notices first. A frozen process that wakes may publish a
+    document a second time, with the same ids.
+    """
+
+    def __init__(self, store: Store, broker: Broker, instance: str, on_published: OnPublished | None = None) -> None:
+        """`on_published` gets the ids of published documents, best effort: a crash may leave it out."""
+        store.writer = instance
+        self._outbox = store.collection(OUTBOX)
+        self._broker, self._instance, self._on_published = broker, instance, on_published
+        self._lease = Lease(store, instance)
+        self._wanted = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Takes the lease and starts publishing in the background. TransientStorageError if the database is away."""
+        await self._lease.renew()
+        self._tasks = [
+            asyncio.create_task(self._guarded(self._publish_when_wanted), name="outbox relay"),
+            asyncio.create_task(self._guarded(self._renew_and_take_over), name="outbox lease"),
+        ]
+
+    async def stop(self, drain_seconds: float = 5.0) -> None:
+        """Publishes what is left, for so long, and gives the lease back; what remains is taken over by another process."""
+        with contextlib.suppress(TimeoutError, TransientError):
+            async with asyncio.timeout(drain_seconds):
+                await self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TransientError):
+            await self._lease.release()
+
+    def wake(self) -> None:
+        """Something was committed: publish it now rather than at the next sweep."""
+        self._wanted.set()
+
+    async def drain(self) -> None:
+        """Returns once nothing of this process is left in the outbox; waits while Kafka is away."""
+        while not await self.drained():
+            self.wake()
+            await asyncio.sleep(0.05)
+
+    async def drained(self) -> bool:
+        """Whether every committed event of this process is acknowledged by Kafka."""
+        return await self._outbox.find_one({"writer": self._instance}, projection=["_id"]) is None
+
+    async def live_instances(self) -> tuple[str, ...]:
+        """Every process of this service whose lease has not lapsed, this one included."""
+        return await self._lease.live()
+
+    async def _publish_when_wanted(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), SWEEP_SECONDS)
+            self._wanted.clear()
+            while await self._publish_some():
+                pass
+
+    async def _publish_some(self) -> bool:
+        """One round; returns whether there may be more."""
+        async with self._one_at_a_time:
+            found = await self._outbox.find({"writer": self._instance}, sort=[("_id", 1)], limit=DOCUMENTS_MAX)
+            if found:
+                await self._publish(found)
+            return len(found) == DOCUMENTS_MAX
+
+    async def _publish(self, found: Sequence[Document]) -> None:
+        ids = [each["_id"] for each in found]
+        messages: list[Message] = [message for each in found for message in messages_of(each)]
+        failpoint("relay.after_claim_before_publish")
+        if mutant("outbox_deleted_early"):
+            await self._outbox.delete_many({"_id": {"$in": ids}})
+        await self._broker.publish_messages(messages)
+        failpoint("relay.after_publish_before_delete")
+        await self._outbox.delete_many({"_id": {"$in": ids}})
+        if self._on_published is not None:
+            await self._on_published(ids)
+
+    async def _renew_and_take_over(self) -> None:
+        while True:
+            await self._lease.renew()
+            if orphans := await self._orphaned_writers():
+                failpoint("relay.takeover_before_publish")
+                await self._outbox.update_many({"writer": {"$in": orphans}}, {"$set": {"writer": self._instance}})
+                self.wake()
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _orphaned_writers(self) -> list[str]:
+        writers = await self._outbox.distinct("writer", {"writer": {"$exists": True, "$ne": self._instance}})
+        return sorted(set(writers) - set(await self._lease.live())) if writers else []
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Repeats `work` while the trouble is transient; anything unknown fails the process."""
+        delay = 0.1
+        while True:
+            started = time.monotonic()
+            try:
+                await work()
+            except TransientError as error:
+                _log.warning("relay waits: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - unknown: stop loudly
+                self._broker.fail(error)
+                return
+            delay = 0.1 if time.monotonic() - started > DELAY_SECONDS_MAX else min(delay * 2, DELAY_SECONDS_MAX)
+            await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter
