@@ -1,0 +1,77 @@
+"""Sends a stream through the public door and keeps on until every submission has an answer, as a good sender does."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import httpx
+
+from tests.chaos.stream import Sent
+
+BATCH = 100
+GIVE_UP_SECONDS = 120.0
+_DONE = frozenset({"accepted", "duplicate"})
+
+
+class NotAnswered(AssertionError):
+    """A submission was refused, or intake stayed away too long."""
+
+
+class Sender:
+    """Posts batches; a lost answer is asked for again with the same message ids.
+
+    Attributes:
+        submission_ids: by (channel, message id), as intake answered.
+    """
+
+    def __init__(self, intake: str, write_keys: Mapping[str, str], pause_seconds: float = 0.0) -> None:
+        self._client = httpx.AsyncClient(base_url=intake, timeout=20, trust_env=False)
+        self._write_keys = write_keys
+        self._pause_seconds = pause_seconds
+        self.submission_ids: dict[tuple[str, str], str] = {}
+
+    async def send(self, sent: Iterable[Sent]) -> None:
+        """Returns when all are accepted."""
+        for chunk in _chunks(sent, BATCH):
+            by_channel: defaultdict[str, list[Sent]] = defaultdict(list)
+            for each in chunk:
+                by_channel[each.channel].append(each)
+            for channel, batch in by_channel.items():
+                await self._send_batch(channel, batch)
+            await asyncio.sleep(self._pause_seconds)
+        await self._client.aclose()
+
+    async def _send_batch(self, channel: str, batch: list[Sent]) -> None:
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                response = await self._client.post(
+                    "/v1/submissions:batch",
+                    json={"submissions": [each.body for each in batch]},
+                    headers={"Authorization": f"Bearer {self._write_keys[channel]}"},
+                )
+            except httpx.TransportError:
+                await asyncio.sleep(0.3)
+                continue
+            if response.status_code == 202:
+                return self._note(channel, batch, response.json()["items"])
+            if response.status_code < 500 and response.status_code != 429:
+                raise NotAnswered(response.text)
+            await asyncio.sleep(0.3)
+        raise NotAnswered(f"intake gave no answer in {GIVE_UP_SECONDS} s")
+
+    def _note(self, channel: str, batch: list[Sent], items: list[dict[str, str]]) -> None:
+        for each, item in zip(batch, items, strict=True):
+            if item["status"] not in _DONE:
+                raise NotAnswered(f"{each.name}: {item}")
+            self.submission_ids[channel, each.body["message_id"]] = item["submission_id"]
+
+
+def _chunks(items: Iterable[Sent], size: int) -> Iterable[list[Sent]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
