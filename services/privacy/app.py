@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from services.privacy.api import Doors, router
 from services.privacy.broker import build_workers
@@ -15,10 +13,8 @@ from services.privacy.use_cases.consents import RecordConsents
 from services.privacy.use_cases.requests import AnswerAccess, OpenRequest, ReadConsents, ReadExport
 from services.privacy.use_cases.saga import Saga
 from shared.contracts.event import Outgoing
-from shared.contracts.privacy import KeysDestroyed
-from shared.contracts.topics import REQUESTS
 from shared.hosting import ServiceApp, ServiceContext, Settings
-from shared.messaging import MESSAGING_MIGRATIONS, Record, broadcast_reader, enqueue
+from shared.messaging import MESSAGING_MIGRATIONS, enqueue
 from shared.storage import Store, Transaction
 
 
@@ -63,20 +59,4 @@ async def build(settings: Settings) -> ServiceApp:
         migrations=(*MESSAGING_MIGRATIONS, *MIGRATIONS),
         routers=[router(doors)],
         workers=workers,
-        tasks=[partial(_evict_destroyed, context)],
     )
-
-
-async def _evict_destroyed(context: ServiceContext) -> None:
-    """Every process hears which keys are destroyed and forgets them at once."""
-
-    async def evict(record: Record) -> None:
-        if isinstance(record.event, KeysDestroyed):
-            context.keyring.evict(record.event.key_ids)
-
-    reader = broadcast_reader(context.broker, REQUESTS, evict)
-    await reader.start()
-    try:
-        await asyncio.Event().wait()  # until the service stops
-    finally:
-        await reader.stop()

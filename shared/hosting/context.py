@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from shared.access import Access
 from shared.hosting.settings import Settings
-from shared.messaging import BatchWorker, Broker, OutboxRelay
+from shared.messaging import BatchWorker, Broker, OnPublished, OutboxRelay
 from shared.policy import Catalogue, load_catalogue
 from shared.sealing import BlindIndex, KeyProvider, KeyRing, LocalKeyFile
 from shared.storage import Migration, Store
@@ -33,15 +33,18 @@ class ServiceContext:
     catalogue: Catalogue
 
     @classmethod
-    async def open(cls, name: str, settings: Settings) -> Self:
+    async def open(cls, name: str, settings: Settings, on_published: OnPublished | None = None) -> Self:
         """Builds the context inside the running event loop.
+
+        Args:
+            on_published: told the ids of the events that the relay has published; a crash may leave some out.
 
         Raises:
             KeyFileRefused: the key folder is unsafe or unreadable; the message says what to change.
         """
         store = await Store.connect(settings.mongodb_uri, database=name, namespace=settings.namespace)
         provider = LocalKeyFile.open(settings.keys)
-        broker = Broker(settings.kafka_bootstrap_servers, settings.namespace)
+        broker = Broker(settings)
         return cls(
             name=name,
             settings=settings,
@@ -51,7 +54,7 @@ class ServiceContext:
             index=BlindIndex(provider),
             broker=broker,
             access=Access(settings.keys, settings.access_jwks_url),
-            relay=OutboxRelay(store, broker, settings.instance),
+            relay=OutboxRelay(store, broker, settings.instance, on_published),
             catalogue=load_catalogue(),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,14 +19,14 @@ _READY_SECONDS = 2.0
 
 
 def _consumers(service: ServiceApp) -> list[dict[str, Any]]:
-    now = time.time()
+    now = datetime.now(UTC)
     return [
         {
             "topic": worker.topic.name,
             "partition": each.partition,
             "lag_records": each.lag_records,
             "lag_seconds": round(each.lag_seconds, 3),
-            "silent_seconds": round(max(now - each.last_progress, 0.0), 3),
+            "silent_seconds": round((now - each.last_progress).total_seconds(), 3),
         }
         for worker in service.workers
         for each in worker.progress()
@@ -52,7 +52,7 @@ def health_router(service: ServiceApp) -> APIRouter:
                 await service.context.store.ping()
         except (TransientError, TimeoutError):
             reasons.append("mongodb_unreachable")
-        if service.workers and not all(worker.ready for worker in service.workers):
+        if service.workers and not all(worker.ready() for worker in service.workers):
             reasons.append("no_partitions_yet")
         return JSONResponse({"status": "not_ready" if reasons else "ready", "reasons": reasons}, status_code=503 if reasons else 200)
 

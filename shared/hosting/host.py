@@ -13,6 +13,7 @@ import uvloop
 
 from shared.hosting.application import build_application
 from shared.hosting.context import ServiceApp
+from shared.hosting.key_eviction import evict_destroyed_keys
 from shared.hosting.settings import Settings
 from shared.sealing import KeyFileRefused
 from shared.storage import TransientError, migrate
@@ -24,11 +25,10 @@ Build = Callable[[Settings], Awaitable[ServiceApp]]
 EXIT_FAILED = 70
 """Exit status of a service that stopped itself because going on might lose or double something."""
 _RETRY_SECONDS = 1.0
-_DRAIN_SECONDS = 5.0
 
 
 class Delivery:
-    """The asynchronous side of a service: migrations, workers, relay and tasks. The first failure ends it."""
+    """The asynchronous side of a service: migrations, relay, workers and tasks. The first failure ends it."""
 
     def __init__(self, service: ServiceApp) -> None:
         self._service = service
@@ -39,28 +39,31 @@ class Delivery:
         context = self._service.context
         await _patiently(lambda: migrate(context.store, self._service.migrations))
         await _patiently(context.keyring.start)
-        self._tasks = [asyncio.ensure_future(work) for work in (context.relay.run(), *(task() for task in self._service.tasks))]
+        await _patiently(context.relay.start)
         await context.broker.start()
         for worker in self._service.workers:
             await worker.start()
-        done, _ = await asyncio.wait([*self._tasks, *(worker.failure for worker in self._service.workers)], return_when=asyncio.FIRST_COMPLETED)
-        for ended in done:
-            ended.result()
+        eviction = asyncio.ensure_future(evict_destroyed_keys(context.broker, context.keyring))
+        self._tasks = [eviction, *(asyncio.ensure_future(task()) for task in self._service.tasks)]
+        broken = asyncio.ensure_future(context.broker.wait_for_failure())
+        await asyncio.wait([broken, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        if broken.done():
+            raise broken.result()
+        broken.cancel()
+        for ended in self._tasks:
+            if ended.done():
+                ended.result()
         raise RuntimeError("a task that must not end has ended")
 
     async def stop(self) -> None:
         """Lets the batch in flight finish, publishes what is due, and closes everything."""
         context = self._service.context
-        for worker in self._service.workers:
-            await worker.stop()
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await context.relay.drain()
-        except (TimeoutError, TransientError):
-            get_logger().warning("outbox_left_for_successor")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for worker in self._service.workers:
+            await worker.stop()
+        await context.relay.stop()
         await context.broker.stop()
         context.store.close()
 

@@ -9,7 +9,7 @@ from shared.messaging.outbox import enqueue
 from shared.messaging.partitioner import partition_of
 from shared.messaging.positions import Progress, consumed_positions
 from shared.messaging.record import Batch, Handler, Idle, Record, Tombstone
-from shared.messaging.relay import OutboxRelay
+from shared.messaging.relay import OnPublished, OutboxRelay
 from shared.messaging.worker import BatchWorker
 from shared.storage import TransientError
 
@@ -25,6 +25,7 @@ __all__ = [
     "Effects",
     "Handler",
     "Idle",
+    "OnPublished",
     "OutboxRelay",
     "Progress",
     "Record",

@@ -26,11 +26,11 @@ REDRIVE_RECORDS_MAX = 500
 _LEFTOVER_DOCUMENTS_MAX = 16
 
 
-class PositionMoved(TransientError):  # noqa: N818 - a past fact
+class PositionMoved(TransientError):
     """The stored row is not what this owner remembers: read it again, then decide."""
 
 
-class Overtaken(TransientError):  # noqa: N818 - a past fact
+class Overtaken(TransientError):
     """Another process fenced this owner out."""
 
 

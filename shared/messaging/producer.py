@@ -24,7 +24,7 @@ DELIVERY_SECONDS = 30.0
 _log = logging.getLogger("kehu.messaging.producer")
 
 
-class PublishFailed(TransientError):  # noqa: N818 - a past fact
+class PublishFailed(TransientError):
     """Some messages were not acknowledged; the producer was replaced. Publish all of them again: the ids are the same."""
 
 

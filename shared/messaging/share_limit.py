@@ -7,7 +7,7 @@ SHARE_MAX = 0.5
 _WINDOW_RECORDS = 10_000
 
 
-class TooManyDeadLetters(RuntimeError):  # noqa: N818 - says what happened
+class TooManyDeadLetters(RuntimeError):
     """More than half of at least 1,000 records were bad. Nothing of the last batch was committed."""
 
 

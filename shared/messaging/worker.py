@@ -45,11 +45,11 @@ _DUPLICATES_MAX = 8
 _log = logging.getLogger("kehu.messaging.worker")
 
 
-class RecordsLost(RuntimeError):  # noqa: N818 - says what happened
+class RecordsLost(RuntimeError):
     """Records between the stored position and the log are gone, or the topic was made anew. Somebody must look; nothing is skipped."""
 
 
-class Stopping(Exception):  # noqa: N818 - no error
+class Stopping(Exception):
     """The worker stops while a dependency is away: what is not committed is delivered again."""
 
 

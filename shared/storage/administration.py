@@ -67,7 +67,9 @@ def create_first_user(port: int, password: str) -> None:
         client.admin.command("createUser", OPERATOR, pwd=password, roles=["root"])
 
 
-def grant_users(uri: str, users: Mapping[str, tuple[str, Sequence[Grant]]], cluster_actions: Sequence[str] = ("killAnySession", "getParameter")) -> None:
+def grant_users(
+    uri: str, users: Mapping[str, tuple[str, Sequence[Grant]]], cluster_actions: Sequence[str] = ("killAnySession", "getParameter")
+) -> None:
     """Create or update users, each with a role of its own name holding exactly these grants.
 
     Args:

@@ -86,9 +86,14 @@ def batch_span(topic: str, partition: int, group: str, count: int, traceparents:
         "messaging.consumer.group.name": group,
         "messaging.batch.message_count": count,
     }
-    options = {"record_exception": False, "set_status_on_exception": False}
-    span_name = f"process {topic}"
-    with tracer().start_as_current_span(span_name, kind=SpanKind.CONSUMER, attributes=attributes, links=_links(traceparents), **options) as span:
+    with tracer().start_as_current_span(
+        f"process {topic}",
+        kind=SpanKind.CONSUMER,
+        attributes=attributes,
+        links=_links(traceparents),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
         try:
             yield span
         except BaseException as error:
