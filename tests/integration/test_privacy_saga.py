@@ -36,7 +36,7 @@ from shared.contracts.privacy import (
 from shared.contracts.submission import Consent, Submission, SubmissionBody
 from shared.contracts.topics import CONSENTS, IDENTITIES, RECEIPTS, REQUESTS
 from shared.messaging import Batch, Effects, Record, partition_of
-from shared.sealing import KEYRING_MIGRATIONS, KeyRing, MemoryKeyProvider, body_aad
+from shared.sealing import KeyRing, MemoryKeyProvider, body_aad
 from shared.storage import Store, migrate
 
 pytestmark = pytest.mark.servers

@@ -23,7 +23,10 @@ def fake_check(message, signature, public_key):
     return signature == sha256(public_key + message).digest()
 
 
-def certificate(keys=(UUID(int=1), UUID(int=2 << 116))):
+KEYS = (UUID(int=1), UUID(int=2 << 116))
+
+
+def certificate(keys=KEYS):
     return first_revision(
         request_id=UUID(int=7), scope=[UUID(int=8)], holders={"dedup": {"source_records": 2}}, waited_for=["intake a"], key_ids=keys,
         requested_at=CLOSED, closed_at=CLOSED, cache_period=timedelta(seconds=60), position=1, previous=GENESIS,
