@@ -126,6 +126,10 @@ def checks_access(endpoint: Endpoint) -> Endpoint:
 
 def _routes(routes: Collection[BaseRoute]) -> Iterator[tuple[str, bool]]:
     for route in routes:
+        included = getattr(route, "original_router", None)  # FastAPI keeps an included router as one entry and resolves it late.
+        if included is not None:
+            yield from _routes(included.routes)
+            continue
         path = str(getattr(route, "path", route))
         marked = getattr(getattr(route, "endpoint", None), _GUARDED, False)
         yield path, marked or (isinstance(route, APIRoute) and _has_guard(route.dependant))
