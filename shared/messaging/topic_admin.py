@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -48,6 +49,8 @@ async def wait_for_kafka(bootstrap_servers: str, timeout_s: float = 60.0) -> Non
     Raises:
         KafkaUnavailable: none did within `timeout_s`.
     """
+    # Refused connections are what is waited out here, no news for a log.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -99,6 +102,22 @@ async def start_groups(bootstrap_servers: str, groups: Mapping[str, Iterable[str
                 await consumer.commit(fresh)
         finally:
             await consumer.stop()
+
+
+async def end_offsets(bootstrap_servers: str, names: Iterable[str]) -> dict[str, dict[int, int]]:
+    """The offset that the next record will get, by topic and partition.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = {name: await _partitions(consumer, name) for name in names}
+        ends = await consumer.end_offsets([TopicPartition(name, number) for name, numbers in partitions.items() for number in numbers])
+        return {name: {number: ends[TopicPartition(name, number)] for number in numbers} for name, numbers in partitions.items()}
+    finally:
+        await consumer.stop()
 
 
 async def delete_topics(bootstrap_servers: str, prefix: str) -> None:

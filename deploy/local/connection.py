@@ -1,0 +1,83 @@
+"""How a command finds the installation: the running embedded stack, else the environment's servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local.places import Places
+from deploy.local.stack import SERVICES, Stack
+from deploy.local.state import StackState, read_state
+
+if TYPE_CHECKING:
+    from shared.storage import Store
+
+
+class CommandFailed(Exception):
+    """A command cannot do what was asked. Shown as one line.
+
+    Attributes:
+        zh: the same in Chinese, where a person who is no operator may read it.
+    """
+
+    def __init__(self, en: str, zh: str = "") -> None:
+        super().__init__(en)
+        self.zh = zh
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Addresses of one installation.
+
+    Attributes:
+        mongodb_uri: as the operator, who may do everything; for commands only.
+        ports: HTTP port by service.
+    """
+
+    kafka_bootstrap_servers: str
+    mongodb_uri: str
+    namespace: str
+    key_folder: Path
+    ports: dict[str, int]
+
+    @classmethod
+    def open(cls) -> Connection:
+        """The stack that runs from this user's data folder, else what the environment names.
+
+        Raises:
+            CommandFailed: nothing runs and nothing is named.
+        """
+        places = Places.default()
+        state, stack = read_state(places.state), Stack.from_environment(places)
+        if state and state.alive:
+            return cls._of_running(stack, state)
+        if stack.external_kafka and stack.external_mongodb:
+            ports = {service: stack.port_of(service) for service in SERVICES}
+            return cls(stack.external_kafka, stack.external_mongodb, stack.namespace, places.keys, ports)
+        raise CommandFailed("Kehu is not running; start it with `kehu up`.", "客户平台没有运行，请先执行 `kehu up`。")
+
+    @classmethod
+    def _of_running(cls, stack: Stack, state: StackState) -> Connection:
+        mongod = state.children.get("mongod")
+        uri = stack.external_mongodb
+        if mongod is not None:
+            uri = Stack(stack.places, mongodb_port=mongod.port).mongodb_uri("operator")
+        ports = {name: child.port for name, child in state.children.items() if name in SERVICES}
+        return cls(state.kafka_bootstrap_servers, uri, state.namespace, stack.places.keys, ports)
+
+    async def store(self, database: str) -> Store:
+        """One of the installation's databases, as operator. The caller closes it.
+
+        Raises:
+            CommandFailed: MongoDB does not answer.
+        """
+        from shared.storage import Store, TransientError
+
+        store = await Store.connect(self.mongodb_uri, database=database, namespace=self.namespace)
+        try:
+            await store.ping()
+        except TransientError as error:
+            store.close()
+            raise CommandFailed("MongoDB does not answer; see `kehu status`.") from error
+        return store
