@@ -71,7 +71,6 @@ def _print_topics(states: list[TopicState]) -> None:
 
     table = Table("topic", "partitions", "state", "differences")
     for state in states:
-        table.add_row(
-            state.name, str(state.partitions), state.state, "; ".join(f"{key}: {old or 'unset'} -> {new}" for key, (old, new) in state.differences.items())
-        )
+        differences = "; ".join(f"{key}: {old or 'unset'} -> {new}" for key, (old, new) in state.differences.items())
+        table.add_row(state.name, str(state.partitions), state.state, differences)
     out.print(table)

@@ -1,0 +1,91 @@
+"""`kehu submit`, `customer`, `erase`, `trace`: what goes in, what is known, what is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy.local.commands.show import note, out
+from deploy.local.connection import CommandFailed, Connection
+
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="CSV or TSV (with --map), or JSON lines: one submission a line.", exists=True, dir_okay=False)],
+    mapping: Annotated[Path | None, typer.Option("--map", help="YAML: which column is which field.", exists=True, dir_okay=False)] = None,
+    channel: Annotated[str, typer.Option(help="The channel it came through; made when it does not exist.")] = "files",
+) -> None:
+    """Send a file through the public door. Bad rows are listed with their number and reason; the good ones go on."""
+    from deploy.local import submission
+
+    connection = Connection.open()
+    if file.suffix.lower() in JSON_SUFFIXES:
+        result = submission.send_lines(connection, file, channel)
+    elif mapping is not None:
+        result = submission.send_table(connection, file, mapping, channel)
+    else:
+        raise CommandFailed("a table needs --map map.yaml: which column is which field", "表格文件需要 --map map.yaml 来说明各列对应的字段")
+    submission.report(result)
+    if result.refused:
+        raise typer.Exit(1)
+
+
+def customer(
+    who: Annotated[str, typer.Argument(help="Customer id, phone number or e-mail address.")],
+    unmask: Annotated[bool, typer.Option("--unmask", help="Show values in clear, as a steward.")] = False,
+) -> None:
+    """Print what is known about a customer; values are masked unless asked for."""
+    from deploy.local.client import ServiceClient
+
+    with ServiceClient(Connection.open(), "profile", ["steward"] if unmask else ["front_desk"]) as profile:
+        _print_json(find_customer(profile, who))
+
+
+def erase(
+    who: Annotated[str, typer.Argument(help="Customer id.")],
+    wait: Annotated[bool, typer.Option(help="Wait until every data holder has answered and print the certificate.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Forget a customer everywhere. Cannot be undone."""
+    from deploy.local.client import ServiceClient
+    from deploy.local.erasure import wait_for_certificate
+
+    if not yes:
+        typer.confirm(f"Erase {who} for good? 永久删除该客户？", abort=True)
+    with ServiceClient(Connection.open(), "privacy", ["privacy_officer"]) as privacy:
+        request = privacy.post("/v1/requests", json={"kind": "erasure", "customer_id": who})
+        note(f"request {request['request_id']}")
+        _print_json(wait_for_certificate(privacy, request["request_id"]) if wait else request)
+
+
+def trace(submission_id: Annotated[str, typer.Argument(help="The id that the door answered with.")]) -> None:
+    """Print the life of one submission: accepted, published, resolved, applied, counted, each with its time."""
+    from rich.table import Table
+
+    from deploy.local.trace import steps_of
+
+    steps = steps_of(Connection.open(), submission_id)
+    if not steps:
+        raise CommandFailed(f"no service knows a submission {submission_id}", f"没有服务知道提交 {submission_id}")
+    table = Table("at", "service", "step", "detail")
+    for step in steps:
+        table.add_row(step.at, step.service, step.name, step.detail)
+    out.print(table)
+
+
+def find_customer(profile: Any, who: str) -> Any:
+    """By id, phone or e-mail, told apart by form."""
+    if "@" in who:
+        return profile.get("/v1/customers", params={"email": who})
+    if who.replace("-", "").replace("+", "").replace(" ", "").isdigit():
+        return profile.get("/v1/customers", params={"phone": who})
+    return profile.get(f"/v1/customers/{who}")
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    out.print_json(json.dumps(value, ensure_ascii=False))
