@@ -15,12 +15,13 @@ class Effects:
     Collections are written in the order of their first mention, each by one unordered bulk.
     """
 
-    __slots__ = ("outgoing", "rejections", "writes")
+    __slots__ = ("outgoing", "rejections", "writes", "written")
 
     def __init__(self) -> None:
         self.writes: dict[tuple[str | None, str], list[WriteOperation]] = {}
         self.outgoing: list[Outgoing] = []
         self.rejections: dict[int, str] = {}
+        self.written = False
 
     def write(self, collection: str, *operations: WriteOperation) -> None:
         """Changes documents of the service's own database."""
@@ -29,6 +30,10 @@ class Effects:
     def write_in(self, database: str, collection: str, *operations: WriteOperation) -> None:
         """Changes documents of another database of the same server."""
         self.writes.setdefault((database, collection), []).extend(operations)
+
+    def note_written(self) -> None:
+        """Says that the handler changed documents through the transaction itself, so that a pass without other effects is fenced as well."""
+        self.written = True
 
     def publish(self, *outgoing: Outgoing) -> None:
         """Publishes after the commit, in this order per partition."""
@@ -46,4 +51,4 @@ class Effects:
         self.rejections[record.offset] = reason_code
 
     def __bool__(self) -> bool:
-        return bool(self.outgoing or self.rejections or any(self.writes.values()))
+        return bool(self.written or self.outgoing or self.rejections or any(self.writes.values()))

@@ -137,6 +137,7 @@ class RecordConsents:
         if not marks and not fillers:
             return None
         effects = Effects()
+        effects.note_written()
         gone = {mark.customer_id: mark.erased_by for mark in marks if mark.erased_by is not None}
         await self._erase_customers(gone, partition, effects, transaction)
         await self._fold({mark.customer_id for mark in marks} - gone.keys(), {}, effects, transaction)

@@ -69,7 +69,10 @@ class Saga:
         for request in await self.book.requests(transaction, stages=[Stage.DRAINING, Stage.ERASING, Stage.DESTROYING, COLLECTING, READY]):
             did |= await self._advance(request, effects, transaction)
         did |= await self._destroy_closed(effects, transaction)
-        return effects if did else None
+        if not did:
+            return None
+        effects.note_written()
+        return effects
 
     async def _advance(self, request: Request, effects: Effects, transaction: Transaction) -> bool:
         if request.kind == "access":
