@@ -12,6 +12,7 @@ import msgspec
 
 from shared.contracts.event import Outgoing, encode_body, encode_headers
 from shared.storage import Document, Store, Transaction
+from shared.telemetry import current_traceparent
 
 OUTBOX = "outbox"
 DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
@@ -33,9 +34,12 @@ _decoder = msgspec.msgpack.Decoder(list[Message])
 _sequence = itertools.count()
 
 
-def to_message(outgoing: Outgoing) -> Message:
-    """Encodes an event once, for good."""
-    return Message(outgoing.topic, outgoing.key, encode_body(outgoing.event), encode_headers(outgoing))
+def to_message(outgoing: Outgoing, traceparent: str | None = None) -> Message:
+    """Encodes an event once, for good. `traceparent` counts where the event has none of its own."""
+    headers = encode_headers(outgoing)
+    if traceparent is not None and outgoing.traceparent is None:
+        headers.append(("traceparent", traceparent.encode()))
+    return Message(outgoing.topic, outgoing.key, encode_body(outgoing.event), headers)
 
 
 def documents(prefix: str, members: Mapping[str, Any], messages: Sequence[Message]) -> list[Document]:
@@ -80,6 +84,6 @@ async def enqueue(transaction: Transaction, store: Store, outgoing: Sequence[Out
         raise RuntimeError("make an OutboxRelay for the store first: nobody would publish these events")
     # Time first, so that a relay that took over sorts the documents of several processes sensibly.
     prefix = f"writer:{time.time_ns():020d}:{next(_sequence):08d}:{secrets.token_hex(4)}"
-    stored = documents(prefix, {"writer": store.writer}, [to_message(each) for each in outgoing])
+    stored = documents(prefix, {"writer": store.writer}, [to_message(each, current_traceparent()) for each in outgoing])
     await store.collection(OUTBOX).insert_many(stored, transaction=transaction)
     return tuple(each["_id"] for each in stored)

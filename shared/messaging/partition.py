@@ -21,6 +21,7 @@ from shared.messaging.positions import OFFSETS
 from shared.messaging.record import Handler, Idle, RawRecord, decode
 from shared.messaging.share_limit import ShareLimit
 from shared.storage import DeleteOne, Session, Store, Transaction, TransientError
+from shared.telemetry import current_traceparent
 
 REDRIVE_RECORDS_MAX = 500
 _LEFTOVER_DOCUMENTS_MAX = 16
@@ -151,14 +152,14 @@ class PartitionOwner:
         failpoint("worker.after_handler_before_writes")
         await self._write(effects, transaction)
         await self._set_aside(result, transaction)
-        messages = [to_message(each) for each in effects.outgoing]
+        messages = _messages(effects)
         messages += [dead_letters.announcement(work.group, work.topic.name, self.partition, raw, reason) for raw, reason in result.dead]
         await self._store_outbox(messages, after, transaction)
         failpoint("worker.before_commit")
         return result, messages
 
     async def mark_pass(self) -> bool:
-        """Work that no record causes, fenced like a batch. Returns whether there was any."""
+        """Work that no record causes, fenced like a batch. Returns whether there was any: `idle` gave effects, be they empty."""
         idle = self._work.idle
         if idle is None:
             return False
@@ -166,11 +167,11 @@ class PartitionOwner:
 
         async def work(transaction: Transaction) -> list[Message] | None:
             effects = await idle(self.partition, transaction)
-            if not effects:
+            if effects is None:
                 return None
             await self._advance(after, transaction)
             await self._write(effects, transaction)
-            messages = [to_message(each) for each in effects.outgoing]
+            messages = _messages(effects)
             await self._store_outbox(messages, after, transaction)
             failpoint("worker.mark_pass_before_commit")
             return messages
@@ -214,7 +215,7 @@ class PartitionOwner:
         bad = {raw.offset for raw, _ in result.dead} | {raw.offset for raw in result.parked}
         await self._dead_letters.bulk([DeleteOne({"_id": each.id}) for each in letters if each.offset not in bad], transaction=transaction)
         await self._set_aside(result, transaction)
-        messages = [to_message(each) for each in effects.outgoing]
+        messages = _messages(effects)
         await self._store_outbox(messages, after, transaction)
         return messages
 
@@ -303,6 +304,12 @@ class PartitionOwner:
         if messages:
             ids = [each["_id"] for each in documents(self._outbox_id(after), {}, messages)]
             self._pending = (ids, messages)
+
+
+def _messages(effects: Effects) -> list[Message]:
+    """Encoded once; an event without a trace context of its own gets the batch's."""
+    traceparent = current_traceparent()
+    return [to_message(each, traceparent) for each in effects.outgoing]
 
 
 def lag_seconds(owner: PartitionOwner, lag_records: int) -> float:

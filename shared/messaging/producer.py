@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from shared.messaging.outbox import Message
 from shared.messaging.partitioner import partition_of
 from shared.storage import TransientError
+from shared.telemetry import metrics
 
 REQUEST_TIMEOUT_MS = 5_000
 """The default of 40 s would freeze everything that long when a broker does."""
@@ -125,6 +126,7 @@ class ReplaceableProducer:
         if self._native is not native:
             return  # another publisher was faster
         _log.warning("producer discarded after a failed send; a new one takes over")
+        metrics.PRODUCERS_REPLACED.add(1)
         self._native = None
         self._partitions.clear()
         task = asyncio.create_task(_close(native))

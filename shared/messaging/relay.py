@@ -37,26 +37,34 @@ class OutboxRelay:
         self._lease = Lease(store, instance)
         self._wanted = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Keeps the lease and publishes until cancelled; waits out what is transient and raises anything else."""
+        tasks = [asyncio.create_task(_patiently(each)) for each in (self._publish_when_wanted, self._renew_and_take_over)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(TransientError):
+                await self._lease.release()
 
     async def start(self) -> None:
-        """Takes the lease and starts publishing in the background. TransientStorageError if the database is away."""
+        """As `run`, in the background; what it would raise fails the process through the broker."""
         await self._lease.renew()
-        self._tasks = [
-            asyncio.create_task(self._guarded(self._publish_when_wanted), name="outbox relay"),
-            asyncio.create_task(self._guarded(self._renew_and_take_over), name="outbox lease"),
-        ]
+        self._running = asyncio.create_task(self.run(), name="outbox relay")
+        self._running.add_done_callback(self._report)
 
     async def stop(self, drain_seconds: float = 5.0) -> None:
         """Publishes what is left, for so long, and gives the lease back; what remains is taken over by another process."""
         with contextlib.suppress(TimeoutError, TransientError):
             async with asyncio.timeout(drain_seconds):
                 await self.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(TransientError):
-            await self._lease.release()
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
     def wake(self) -> None:
         """Something was committed: publish it now rather than at the next sweep."""
@@ -117,17 +125,20 @@ class OutboxRelay:
         writers = await self._outbox.distinct("writer", {"writer": {"$exists": True, "$ne": self._instance}})
         return sorted(set(writers) - set(await self._lease.live())) if writers else []
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Repeats `work` while the trouble is transient; anything unknown fails the process."""
-        delay = 0.1
-        while True:
-            started = time.monotonic()
-            try:
-                await work()
-            except TransientError as error:
-                _log.warning("relay waits: %s", type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - unknown: stop loudly
-                self._broker.fail(error)
-                return
-            delay = 0.1 if time.monotonic() - started > DELAY_SECONDS_MAX else min(delay * 2, DELAY_SECONDS_MAX)
-            await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter
+    def _report(self, ended: asyncio.Task[None]) -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None:
+            self._broker.fail(error)
+
+
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """Repeats `work` while the trouble is transient, backing off with jitter."""
+    delay = 0.1
+    while True:
+        started = time.monotonic()
+        try:
+            await work()
+        except TransientError as error:
+            _log.warning("relay waits: %s", type(error).__name__)
+        delay = 0.1 if time.monotonic() - started > DELAY_SECONDS_MAX else min(delay * 2, DELAY_SECONDS_MAX)
+        await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter

@@ -28,6 +28,8 @@ from shared.messaging.producer import PublishFailed
 from shared.messaging.record import Handler, Idle
 from shared.messaging.share_limit import ShareLimit
 from shared.storage import DuplicateKey, Store, TransientError
+from shared.telemetry import batch_span, metrics
+from shared.telemetry.tracing import LINKS_MAX
 
 T = TypeVar("T")
 
@@ -131,6 +133,7 @@ class BatchWorker:
             description=topic.meaning,
         )
         self._subscriber(self._consume)
+        self._labels = {"topic": topic.name, "group": group}
 
     # -- life
 
@@ -224,8 +227,11 @@ class BatchWorker:
             self._seek(partition, held)
             return False
         owner = held.owner
-        generation = held.generation
-        done = await self._retrying(partition, lambda: owner.apply(batch)) and await self._retrying(partition, owner.relay)
+        generation, started = held.generation, time.monotonic()
+        with batch_span(self.topic.name, partition, self.group, len(batch), _traceparents(batch)):
+            done = await self._retrying(partition, lambda: owner.apply(batch)) and await self._retrying(partition, owner.relay)
+        metrics.BATCHES.add(1, self._labels)
+        metrics.BATCH_SECONDS.record(time.monotonic() - started, self._labels)
         return done and held.generation == generation
 
     def _continues(self, held: _Held, batch: Sequence[Any]) -> bool:
@@ -260,6 +266,7 @@ class BatchWorker:
                 duplicates += isinstance(error, DuplicateKey)
                 if duplicates > _DUPLICATES_MAX:
                     raise  # no race: the handler inserts what it should have read
+                metrics.RETRIES.add(1, {**self._labels, "error": type(error).__name__})
                 if not await self._wait(partition, delay, deadline, error):
                     self._leave(held)
                     return False
@@ -346,6 +353,7 @@ class BatchWorker:
             self._wake.clear()
             try:
                 await self._tend_all()
+                self._measure()
             except (TransientError, KafkaError, DuplicateKey) as error:
                 _log.warning("tending waits: %s", type(error).__name__, extra=self._where())
             except Exception as error:  # noqa: BLE001 - unknown: stop loudly
@@ -428,6 +436,12 @@ class BatchWorker:
             held.owner.last_progress = datetime.now(UTC)
         return Progress(partition, lag, lag_seconds(held.owner, lag), held.owner.last_progress)
 
+    def _measure(self) -> None:
+        for each in self.progress():
+            labels = {**self._labels, "partition": str(each.partition)}
+            metrics.LAG_RECORDS.set(each.lag_records, labels)
+            metrics.LAG_SECONDS.set(each.lag_seconds, labels)
+
     def _where(self, partition: int | None = None) -> dict[str, object]:
         return {"group": self.group, "topic": self.topic.name} | ({} if partition is None else {"partition": partition})
 
@@ -435,6 +449,14 @@ class BatchWorker:
         # Only the kind of error: its text may quote a value.
         _log.critical("stops: %s", type(error).__name__, extra=self._where())
         self._broker.fail(error)
+
+
+def _traceparents(batch: Sequence[Any]) -> Iterator[str | None]:
+    """Of the first records only: a span has few links anyway."""
+    for raw in batch[:LINKS_MAX]:
+        for name, value in raw.headers:
+            if name == "traceparent":
+                yield value.decode("ascii", "replace")
 
 
 async def _records_of(message: KafkaAckableMessage) -> Any:

@@ -149,7 +149,7 @@ class Demo:
         total = 0
         for service in self._stack.services:
             store = await Store.connect(self._stack.mongodb_uri("operator"), database=service, namespace=self._stack.namespace)
-            total += await DeadLetters.count(store)
+            total += sum((await DeadLetters(store).count()).values())
             store.close()
         return total
 
