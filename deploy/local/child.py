@@ -45,8 +45,8 @@ class Child:
     stop_timeout_s: float = 10.0
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it; the log is appended to."""
+    def start(self, extra: Mapping[str, str] | None = None) -> None:
+        """Start it, with `extra` variables for this once; the log is appended to."""
         parent = os.getpid()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -55,7 +55,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **(extra or {})},
                 preexec_fn=lambda: _die_with_parent(parent),
                 process_group=0,
             )

@@ -50,7 +50,13 @@ class Watched:
 
     def back_off_s(self) -> float:
         """Delay before the next start, doubling with each early death."""
-        return float(min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** max(0, self.deaths_in_a_row - 1)))
+        longest = float(os.environ.get("KEHU_BACK_OFF_MAX_S", BACK_OFF_MAX_S))
+        return float(min(longest, BACK_OFF_FIRST_S * 2 ** max(0, self.deaths_in_a_row - 1)))
+
+    def failpoint(self) -> str:
+        """Crash tests only: the place at which this restart shall end, from a comma-separated list with one entry per restart."""
+        chain = os.environ.get(f"KEHU_FAILPOINTS_{self.child.name.upper()}", "").split(",")
+        return chain[self.restarts - 1] if 0 < self.restarts <= len(chain) else ""
 
 
 @dataclass(slots=True)
@@ -190,7 +196,7 @@ class Supervisor:
         self._run(self.watched[child.name])
 
     def _run(self, watched: Watched) -> None:
-        watched.child.start()
+        watched.child.start({"KEHU_FAILPOINT": watched.failpoint()})
         watched.started_at, watched.start_again_at = time.monotonic(), None
         self.say(f"{watched.child.name} started, process {watched.child.pid}")
 
