@@ -1,0 +1,1 @@
+"""What do we believe about this customer now? One document per customer, folded from what its sources said."""

@@ -1,0 +1,90 @@
+"""A customer's document: its state, its membership epoch and what is published about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+from services.profile.domain.portrait import Tally
+
+
+class Standing(StrEnum):
+    """Whether the id names a living customer, resolves to another one, or was forgotten for good."""
+
+    ACTIVE = "active"
+    ALIAS = "alias"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """The stored state of one customer id.
+
+    Attributes:
+        version: rises with every published state, through alias and erasure.
+        decided: number of the merge or split that last made it an alias or active again.
+        epoch: membership epoch; 0 while no entity key was ever needed.
+        key_id: entity key of this epoch; None if nothing is sealed.
+        open_key_ids: every entity key not yet reported as closed, this epoch's included.
+        standings_sealed: the fold state of the fields, sealed under the entity key.
+        golden_sealed: the golden record, sealed under the entity key, exactly as it is published.
+        fields: names of the golden fields.
+        tokens: what the customer can be looked up by.
+    """
+
+    customer_id: UUID
+    version: int = 0
+    state: Standing = Standing.ACTIVE
+    alias_of: UUID | None = None
+    decided: int = 0
+    epoch: int = 0
+    key_id: UUID | None = None
+    open_key_ids: tuple[UUID, ...] = ()
+    tally: Tally = Tally()
+    standings_sealed: bytes = b""
+    golden_sealed: bytes = b""
+    fields: tuple[str, ...] = ()
+    tokens: frozenset[bytes] = frozenset()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever stored for this id."""
+        return self.version == 0
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the id was forgotten; nothing brings it back."""
+        return self.state is Standing.ERASED
+
+
+def absorb(customer: Customer, survivor: UUID, decision: int) -> Customer:
+    """The customer after it was absorbed; an older decision than the last one changes nothing."""
+    if customer.is_erased or decision < customer.decided:
+        return customer
+    return replace(customer, state=Standing.ALIAS, alias_of=survivor, decided=decision)
+
+
+def revive(customer: Customer, decision: int) -> Customer:
+    """The customer after it gained submissions: an alias that is given something back lives again."""
+    if customer.state is not Standing.ALIAS or decision <= customer.decided:
+        return customer
+    return replace(customer, state=Standing.ACTIVE, alias_of=None, decided=decision)
+
+
+def emptied(customer: Customer) -> Customer:
+    """The same id with nothing known of the person: what an alias and an erased customer keep."""
+    return Customer(
+        customer.customer_id,
+        customer.version,
+        customer.state,
+        customer.alias_of,
+        customer.decided,
+        customer.epoch,
+        open_key_ids=customer.open_key_ids,
+    )
+
+
+def forget(customer: Customer) -> Customer:
+    """The customer after an erasure; its open keys stay named, so that a repeat gives the same receipt."""
+    return replace(emptied(customer), state=Standing.ERASED, alias_of=None)
