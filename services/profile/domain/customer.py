@@ -9,7 +9,7 @@ from uuid import UUID
 from services.profile.domain.portrait import Tally
 
 
-class Standing(StrEnum):
+class CustomerState(StrEnum):
     """Whether the id names a living customer, resolves to another one, or was forgotten for good."""
 
     ACTIVE = "active"
@@ -26,7 +26,6 @@ class Customer:
         decided: number of the merge or split that last made it an alias or active again.
         epoch: membership epoch; 0 while no entity key was ever needed.
         key_id: entity key of this epoch; None if nothing is sealed.
-        open_key_ids: every entity key not yet reported as closed, this epoch's included.
         standings_sealed: the fold state of the fields, sealed under the entity key.
         golden_sealed: the golden record, sealed under the entity key, exactly as it is published.
         fields: names of the golden fields.
@@ -35,12 +34,11 @@ class Customer:
 
     customer_id: UUID
     version: int = 0
-    state: Standing = Standing.ACTIVE
+    state: CustomerState = CustomerState.ACTIVE
     alias_of: UUID | None = None
     decided: int = 0
     epoch: int = 0
     key_id: UUID | None = None
-    open_key_ids: tuple[UUID, ...] = ()
     tally: Tally = Tally()
     standings_sealed: bytes = b""
     golden_sealed: bytes = b""
@@ -55,36 +53,28 @@ class Customer:
     @property
     def is_erased(self) -> bool:
         """Whether the id was forgotten; nothing brings it back."""
-        return self.state is Standing.ERASED
+        return self.state is CustomerState.ERASED
 
 
 def absorb(customer: Customer, survivor: UUID, decision: int) -> Customer:
     """The customer after it was absorbed; an older decision than the last one changes nothing."""
     if customer.is_erased or decision < customer.decided:
         return customer
-    return replace(customer, state=Standing.ALIAS, alias_of=survivor, decided=decision)
+    return replace(customer, state=CustomerState.ALIAS, alias_of=survivor, decided=decision)
 
 
 def revive(customer: Customer, decision: int) -> Customer:
     """The customer after it gained submissions: an alias that is given something back lives again."""
-    if customer.state is not Standing.ALIAS or decision <= customer.decided:
+    if customer.state is not CustomerState.ALIAS or decision <= customer.decided:
         return customer
-    return replace(customer, state=Standing.ACTIVE, alias_of=None, decided=decision)
+    return replace(customer, state=CustomerState.ACTIVE, alias_of=None, decided=decision)
 
 
 def emptied(customer: Customer) -> Customer:
-    """The same id with nothing known of the person: what an alias and an erased customer keep."""
-    return Customer(
-        customer.customer_id,
-        customer.version,
-        customer.state,
-        customer.alias_of,
-        customer.decided,
-        customer.epoch,
-        open_key_ids=customer.open_key_ids,
-    )
+    """The same id with nothing known of the person: what an alias keeps."""
+    return Customer(customer.customer_id, customer.version, customer.state, customer.alias_of, customer.decided, customer.epoch)
 
 
 def forget(customer: Customer) -> Customer:
-    """The customer after an erasure; its open keys stay named, so that a repeat gives the same receipt."""
-    return replace(emptied(customer), state=Standing.ERASED, alias_of=None)
+    """The customer after an erasure; the key's id stays, so that a repeat gives the same receipt."""
+    return replace(emptied(customer), state=CustomerState.ERASED, alias_of=None, key_id=customer.key_id)

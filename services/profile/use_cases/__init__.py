@@ -1,0 +1,1 @@
+"""Load, decide, and say what should change: nothing here writes."""

@@ -1,0 +1,209 @@
+"""Fold what a batch brought into its customers, once per customer, and say what is published about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from services.profile.domain.contribution import Contribution
+from services.profile.domain.customer import Customer, CustomerState, emptied
+from services.profile.domain.golden import Standings
+from services.profile.domain.portrait import Likeness, Tally, likeness_together, merge_likenesses, merge_tallies, tally_of
+from services.profile.ports import Changes, ClosedKey, Keys, Mark
+from services.profile.use_cases.likeness import LikenessReader, LikenessSealer, open_standings
+from shared.contracts.event import Outgoing
+from shared.contracts.ids import entity_key_id, event_id
+from shared.contracts.profile import CustomerChanged
+from shared.contracts.topics import CHANGES
+from shared.sealing import DataKey
+
+PartitionOf = Callable[[bytes], int]
+
+
+@dataclass(slots=True)
+class Work:
+    """What one customer needs in this batch.
+
+    Attributes:
+        before: the document as stored.
+        after: the document with what was decided about its state, not folded yet.
+        rows: contributions to add; with `anew`, all that the customer holds.
+        anew: forget the stored fold, take `rows` for everything.
+        joined: somebody joined or left by a move or an erasure, so a new membership epoch begins.
+        cause: the event that comes last; its trace goes on with what is published.
+    """
+
+    before: Customer
+    after: Customer
+    rows: list[Contribution] = field(default_factory=list)
+    anew: bool = False
+    joined: bool = False
+    traceparent: str | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be done."""
+        return not self.rows and not self.anew and self.after == self.before
+
+    @property
+    def adds_fields(self) -> bool:
+        """Whether the stored fold state must be opened."""
+        return not self.anew and self.after.key_id is not None and (self.joined or any(row.content and row.content.has_fields for row in self.rows))
+
+
+class FoldCustomers:
+    """Folds works into changes.
+
+    Args:
+        read: opens bodies.
+        seal: seals the folded state.
+        partition_of: the partition of a customer's key.
+    """
+
+    def __init__(self, read: LikenessReader, seal: LikenessSealer, partition_of: PartitionOf) -> None:
+        self._read = read
+        self._seal = seal
+        self._partition_of = partition_of
+
+    async def __call__(self, works: Iterable[Work], keys: Keys, changes: Changes) -> None:
+        """Add the folded customers, their snapshots, the keys that closed and marks for those that could not be opened to `changes`."""
+        due = [work for work in works if not work.is_idle]
+        folding = [work for work in due if work.after.state is CustomerState.ACTIVE]
+        known = await self._stored_standings(folding, keys, changes)
+        likenesses = await self._likenesses(folding, keys)
+        folded = [self._folded(work, known.get(work.after.customer_id, {}), likenesses) for work in folding]
+        sealed = await self._sealed(folded, keys)
+        for work, customer in zip(folding, sealed, strict=True):
+            self._conclude(work, customer, changes)
+        for work in due:
+            if work.after.state is not CustomerState.ACTIVE:
+                self._conclude(work, work.after, changes)
+
+    async def _stored_standings(self, works: Sequence[Work], keys: Keys, changes: Changes) -> dict[UUID, Mapping[str, Standings]]:
+        """The opened fold state of those that need it; where the key is gone, the next mark pass folds from the rows."""
+        needing = {work.after.key_id: work for work in works if work.adds_fields and work.after.key_id is not None}
+        opened = await keys.open(needing)
+        known: dict[UUID, Mapping[str, Standings]] = {}
+        for key_id, work in needing.items():
+            customer, key = work.after, opened[key_id]
+            if key is None:
+                self._ask_for_fold(customer, key_id, changes)
+                work.joined = True
+            else:
+                known[customer.customer_id] = open_standings(customer, key)
+        return known
+
+    def _ask_for_fold(self, customer: Customer, cause: UUID, changes: Changes) -> None:
+        mark = Mark(customer.customer_id, cause, self._partition_of(customer.customer_id.bytes))
+        changes.marks_made[mark.customer, mark.cause] = mark
+
+    async def _likenesses(self, works: Sequence[Work], keys: Keys) -> dict[UUID, Likeness]:
+        """What the bodies say that can say anything, by customer. Folding anew opens all: who first named an identifier may have left."""
+        telling = {
+            work.after.customer_id: [row for row in work.rows if work.anew or work.joined or (row.content and row.content.tells_of_the_person)]
+            for work in works
+        }
+        opened = await keys.open(row.submission_id for rows in telling.values() for row in rows)
+        return {
+            customer: likeness_together(self._read(row, opened[row.submission_id]) for row in rows) for customer, rows in telling.items() if rows
+        }
+
+    def _folded(self, work: Work, known: Mapping[str, Standings], likenesses: Mapping[UUID, Likeness]) -> _Folded:
+        customer = work.after
+        said = likenesses.get(customer.customer_id, Likeness())
+        stored_tokens = frozenset[bytes]() if work.anew else customer.tokens
+        whole = merge_likenesses(Likeness(known, stored_tokens), said)
+        tally = merge_tallies(Tally() if work.anew else customer.tally, tally_of(row.content for row in work.rows if row.content))
+        folded = replace(customer, tally=tally, tokens=whole.tokens)
+        unchanged = not said.standings and not work.joined and not work.anew
+        return _Folded(folded, None if unchanged else whole.standings, new_epoch=work.joined or work.anew)
+
+    async def _sealed(self, folded: Sequence[_Folded], keys: Keys) -> list[Customer]:
+        """Each customer with its new standings sealed in, under a new key where an epoch begins."""
+        fresh = {one.customer.customer_id: one.next_key_id for one in folded if one.needs_new_key}
+        created = await keys.create(list(fresh.values())) if fresh else {}
+        opened = await keys.open(
+            one.customer.key_id for one in folded if one.standings and not one.needs_new_key and one.customer.key_id is not None
+        )
+        return [self._sealed_one(one, created, opened) for one in folded]
+
+    def _sealed_one(self, one: _Folded, created: Mapping[UUID, DataKey], opened: Mapping[UUID, DataKey | None]) -> Customer:
+        if one.standings is None:
+            return one.customer
+        if not one.standings:
+            return replace(one.customer, key_id=None, standings_sealed=b"", golden_sealed=b"", fields=())
+        if one.needs_new_key:
+            customer = replace(one.customer, epoch=one.customer.epoch + 1)
+            return self._seal(customer, one.standings, one.next_key_id, created[one.next_key_id])
+        key_id = one.customer.key_id
+        key = opened[key_id] if key_id is not None else None
+        assert key_id is not None and key is not None, "a standing epoch's key was opened before"  # noqa: S101, PT018
+        return self._seal(one.customer, one.standings, key_id, key)
+
+    def _conclude(self, work: Work, folded: Customer, changes: Changes) -> None:
+        """Number the new state, publish it and set aside the key that it no longer uses."""
+        version = work.before.version + 1
+        customer = replace(folded, version=version)
+        changes.customers.append((work.before, customer))
+        closed = work.before.key_id
+        if closed is not None and closed != customer.key_id:
+            partition = self._partition_of(customer.customer_id.bytes)
+            changes.keys_closed.append(ClosedKey(closed, customer.customer_id, partition))
+        if customer.is_erased:
+            changes.events += tombstones(customer, changes.applied_at)
+        else:
+            changes.events.append(snapshot_of(customer, changes.applied_at, work.traceparent))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """A folded customer; `standings` None: the sealed parts stay as they are."""
+
+    customer: Customer
+    standings: Mapping[str, Standings] | None
+    new_epoch: bool
+
+    @property
+    def needs_new_key(self) -> bool:
+        return bool(self.standings) and (self.new_epoch or self.customer.key_id is None)
+
+    @property
+    def next_key_id(self) -> UUID:
+        return entity_key_id(self.customer.customer_id, self.customer.epoch + 1)
+
+
+def snapshot_of(customer: Customer, occurred_at: datetime, traceparent: str | None = None) -> Outgoing:
+    """The event that says what the customer is now; an alias says only whose."""
+    if customer.state is CustomerState.ALIAS:
+        customer = emptied(customer)
+    tally = customer.tally
+    event = CustomerChanged(
+        customer_id=customer.customer_id,
+        version=customer.version,
+        state="alias" if customer.state is CustomerState.ALIAS else "active",
+        alias_of=customer.alias_of,
+        first_on=tally.first_on,
+        last_on=tally.last_on,
+        counts=dict(tally.kinds),
+        order_count=tally.order_count,
+        revenue_minor=dict(tally.revenue_minor),
+        fields=customer.fields,
+        key_id=customer.key_id,
+        sealed=customer.golden_sealed,
+    )
+    identity = event_id(customer.customer_id, f"changed:{customer.version}")
+    return Outgoing(CHANGES.name, customer.customer_id.bytes, identity, event, occurred_at, customer.key_id, traceparent)
+
+
+def tombstones(customer: Customer, occurred_at: datetime) -> list[Outgoing]:
+    """The record that deletes the customer's snapshot, and a filler behind it.
+
+    Only an append closes a segment, and only a closed one is compacted: the filler lets an idle partition get rid of the old value.
+    It repeats the tombstone, so it needs no key of its own.
+    """
+    key, version = customer.customer_id.bytes, customer.version
+    return [
+        Outgoing(CHANGES.name, key, event_id(customer.customer_id, f"{step}:{version}"), None, occurred_at) for step in ("tombstone", "filler")
+    ]
