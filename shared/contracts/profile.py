@@ -10,7 +10,6 @@ import msgspec
 
 from shared.contracts.event import Event
 
-
 GOLDEN_VERSION = 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -39,7 +39,7 @@ class Customer:
     decided: int = 0
     epoch: int = 0
     key_id: UUID | None = None
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
     standings_sealed: bytes = b""
     golden_sealed: bytes = b""
     fields: tuple[str, ...] = ()

@@ -75,9 +75,7 @@ def standing(claim: Claim) -> Standing:
 
 def combine(one: Standing, other: Standing) -> Standing:
     """Two standings of one value together; commutative and associative."""
-    return Standing(
-        one.support + other.support, max(one.trusted, other.trusted, key=by_trust), max(one.recent, other.recent, key=by_time)
-    )
+    return Standing(one.support + other.support, max(one.trusted, other.trusted, key=by_trust), max(one.recent, other.recent, key=by_time))
 
 
 def combine_all(one: Standings, other: Standings) -> Standings:

@@ -79,9 +79,7 @@ def likeness_of(fields: Mapping[str, Value], source: Claim, tokens: frozenset[by
     Args:
         source: who said it and when; its own value is not looked at.
     """
-    claims = {
-        name: Claim(value, source.submission_id, source.channel_id, source.trust, source.occurred_at) for name, value in fields.items()
-    }
+    claims = {name: Claim(value, source.submission_id, source.channel_id, source.trust, source.occurred_at) for name, value in fields.items()}
     return Likeness({name: {claim.value: standing(claim)} for name, claim in claims.items()}, tokens)
 
 

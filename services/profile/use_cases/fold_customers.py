@@ -12,7 +12,7 @@ from services.profile.domain.customer import Customer, CustomerState, emptied
 from services.profile.domain.golden import Standings
 from services.profile.domain.portrait import Likeness, Tally, likeness_together, merge_likenesses, merge_tallies, tally_of
 from services.profile.ports import Changes, ClosedKey, Keys, Mark
-from services.profile.use_cases.likeness import LikenessReader, LikenessSealer, open_standings
+from services.profile.use_cases.likeness import NOTHING, LikenessReader, LikenessSealer, open_standings
 from shared.contracts.event import Outgoing
 from shared.contracts.ids import entity_key_id, event_id
 from shared.contracts.profile import CustomerChanged
@@ -32,7 +32,7 @@ class Work:
         rows: contributions to add; with `anew`, all that the customer holds.
         anew: forget the stored fold, take `rows` for everything.
         joined: somebody joined or left by a move or an erasure, so a new membership epoch begins.
-        cause: the event that comes last; its trace goes on with what is published.
+        traceparent: of the event that came last; its trace goes on with what is published.
     """
 
     before: Customer
@@ -48,9 +48,39 @@ class Work:
         return not self.rows and not self.anew and self.after == self.before
 
     @property
-    def adds_fields(self) -> bool:
+    def telling_rows(self) -> list[Contribution]:
+        """The rows to open. After a move that is all of them: who first named an identifier may have stayed or left."""
+        everything = self.anew or self.joined
+        return [row for row in self.rows if everything or (row.content is not None and row.content.tells_of_the_person)]
+
+    @property
+    def adds_to_stored(self) -> bool:
         """Whether the stored fold state must be opened."""
-        return not self.anew and self.after.key_id is not None and (self.joined or any(row.content and row.content.has_fields for row in self.rows))
+        return not self.anew and self.after.key_id is not None and (self.joined or bool(self.telling_rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored fold state, opened, and the key of its epoch."""
+
+    standings: Mapping[str, Standings] = field(default_factory=dict)
+    key: DataKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """A folded customer; `standings` None: the sealed parts stay as they are; `key` None: a new epoch begins."""
+
+    customer: Customer
+    standings: Mapping[str, Standings] | None
+    key: DataKey | None
+
+    @property
+    def next_key_id(self) -> UUID:
+        return entity_key_id(self.customer.customer_id, self.customer.epoch + 1)
+
+
+NOT_STORED = _Stored()
 
 
 class FoldCustomers:
@@ -70,77 +100,62 @@ class FoldCustomers:
     async def __call__(self, works: Iterable[Work], keys: Keys, changes: Changes) -> None:
         """Add the folded customers, their snapshots, the keys that closed and marks for those that could not be opened to `changes`."""
         due = [work for work in works if not work.is_idle]
-        folding = [work for work in due if work.after.state is CustomerState.ACTIVE]
-        known = await self._stored_standings(folding, keys, changes)
-        likenesses = await self._likenesses(folding, keys)
-        folded = [self._folded(work, known.get(work.after.customer_id, {}), likenesses) for work in folding]
-        sealed = await self._sealed(folded, keys)
-        for work, customer in zip(folding, sealed, strict=True):
+        active = [work for work in due if work.after.state is CustomerState.ACTIVE]
+        stored = await self._stored(active, keys, changes)
+        said = await self._said(active, keys)
+        folded = [self._folded(work, stored.get(work.after.customer_id, NOT_STORED), said.get(work.after.customer_id, NOTHING)) for work in active]
+        for work, customer in zip(active, await self._sealed(folded, keys), strict=True):
             self._conclude(work, customer, changes)
         for work in due:
             if work.after.state is not CustomerState.ACTIVE:
                 self._conclude(work, work.after, changes)
 
-    async def _stored_standings(self, works: Sequence[Work], keys: Keys, changes: Changes) -> dict[UUID, Mapping[str, Standings]]:
+    async def _stored(self, works: Sequence[Work], keys: Keys, changes: Changes) -> dict[UUID, _Stored]:
         """The opened fold state of those that need it; where the key is gone, the next mark pass folds from the rows."""
-        needing = {work.after.key_id: work for work in works if work.adds_fields and work.after.key_id is not None}
+        needing = {work.after.key_id: work for work in works if work.adds_to_stored and work.after.key_id is not None}
         opened = await keys.open(needing)
-        known: dict[UUID, Mapping[str, Standings]] = {}
+        stored: dict[UUID, _Stored] = {}
         for key_id, work in needing.items():
-            customer, key = work.after, opened[key_id]
+            key = opened[key_id]
             if key is None:
-                self._ask_for_fold(customer, key_id, changes)
+                self._ask_for_fold(work.after, key_id, changes)
                 work.joined = True
             else:
-                known[customer.customer_id] = open_standings(customer, key)
-        return known
+                stored[work.after.customer_id] = _Stored(open_standings(work.after, key), key)
+        return stored
 
     def _ask_for_fold(self, customer: Customer, cause: UUID, changes: Changes) -> None:
         mark = Mark(customer.customer_id, cause, self._partition_of(customer.customer_id.bytes))
         changes.marks_made[mark.customer, mark.cause] = mark
 
-    async def _likenesses(self, works: Sequence[Work], keys: Keys) -> dict[UUID, Likeness]:
-        """What the bodies say that can say anything, by customer. Folding anew opens all: who first named an identifier may have left."""
-        telling = {
-            work.after.customer_id: [row for row in work.rows if work.anew or work.joined or (row.content and row.content.tells_of_the_person)]
-            for work in works
-        }
+    async def _said(self, works: Sequence[Work], keys: Keys) -> dict[UUID, Likeness]:
+        """What the bodies say, by customer."""
+        telling = {work.after.customer_id: rows for work in works if (rows := work.telling_rows)}
         opened = await keys.open(row.submission_id for rows in telling.values() for row in rows)
-        return {
-            customer: likeness_together(self._read(row, opened[row.submission_id]) for row in rows) for customer, rows in telling.items() if rows
-        }
+        return {customer: likeness_together(self._read(row, opened[row.submission_id]) for row in rows) for customer, rows in telling.items()}
 
-    def _folded(self, work: Work, known: Mapping[str, Standings], likenesses: Mapping[UUID, Likeness]) -> _Folded:
-        customer = work.after
-        said = likenesses.get(customer.customer_id, Likeness())
-        stored_tokens = frozenset[bytes]() if work.anew else customer.tokens
-        whole = merge_likenesses(Likeness(known, stored_tokens), said)
+    def _folded(self, work: Work, stored: _Stored, said: Likeness) -> _Folded:
+        customer, fresh_epoch = work.after, work.joined or work.anew
+        whole = merge_likenesses(Likeness(stored.standings, frozenset() if work.anew else customer.tokens), said)
         tally = merge_tallies(Tally() if work.anew else customer.tally, tally_of(row.content for row in work.rows if row.content))
-        folded = replace(customer, tally=tally, tokens=whole.tokens)
-        unchanged = not said.standings and not work.joined and not work.anew
-        return _Folded(folded, None if unchanged else whole.standings, new_epoch=work.joined or work.anew)
+        changed = fresh_epoch or bool(said.standings)
+        return _Folded(replace(customer, tally=tally, tokens=whole.tokens), whole.standings if changed else None, None if fresh_epoch else stored.key)
 
     async def _sealed(self, folded: Sequence[_Folded], keys: Keys) -> list[Customer]:
-        """Each customer with its new standings sealed in, under a new key where an epoch begins."""
-        fresh = {one.customer.customer_id: one.next_key_id for one in folded if one.needs_new_key}
-        created = await keys.create(list(fresh.values())) if fresh else {}
-        opened = await keys.open(
-            one.customer.key_id for one in folded if one.standings and not one.needs_new_key and one.customer.key_id is not None
-        )
-        return [self._sealed_one(one, created, opened) for one in folded]
+        """Each customer with its standings sealed in, under a new key where an epoch begins."""
+        fresh = [one.next_key_id for one in folded if one.standings and one.key is None]
+        created = await keys.create(fresh) if fresh else {}
+        return [self._sealed_one(one, created) for one in folded]
 
-    def _sealed_one(self, one: _Folded, created: Mapping[UUID, DataKey], opened: Mapping[UUID, DataKey | None]) -> Customer:
+    def _sealed_one(self, one: _Folded, created: Mapping[UUID, DataKey]) -> Customer:
+        customer = one.customer
         if one.standings is None:
-            return one.customer
+            return customer
         if not one.standings:
-            return replace(one.customer, key_id=None, standings_sealed=b"", golden_sealed=b"", fields=())
-        if one.needs_new_key:
-            customer = replace(one.customer, epoch=one.customer.epoch + 1)
-            return self._seal(customer, one.standings, one.next_key_id, created[one.next_key_id])
-        key_id = one.customer.key_id
-        key = opened[key_id] if key_id is not None else None
-        assert key_id is not None and key is not None, "a standing epoch's key was opened before"  # noqa: S101, PT018
-        return self._seal(one.customer, one.standings, key_id, key)
+            return replace(customer, key_id=None, standings_sealed=b"", golden_sealed=b"", fields=())
+        if one.key is not None and customer.key_id is not None:
+            return self._seal(customer, one.standings, customer.key_id, one.key)
+        return self._seal(replace(customer, epoch=customer.epoch + 1), one.standings, one.next_key_id, created[one.next_key_id])
 
     def _conclude(self, work: Work, folded: Customer, changes: Changes) -> None:
         """Number the new state, publish it and set aside the key that it no longer uses."""
@@ -155,23 +170,6 @@ class FoldCustomers:
             changes.events += tombstones(customer, changes.applied_at)
         else:
             changes.events.append(snapshot_of(customer, changes.applied_at, work.traceparent))
-
-
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    """A folded customer; `standings` None: the sealed parts stay as they are."""
-
-    customer: Customer
-    standings: Mapping[str, Standings] | None
-    new_epoch: bool
-
-    @property
-    def needs_new_key(self) -> bool:
-        return bool(self.standings) and (self.new_epoch or self.customer.key_id is None)
-
-    @property
-    def next_key_id(self) -> UUID:
-        return entity_key_id(self.customer.customer_id, self.customer.epoch + 1)
 
 
 def snapshot_of(customer: Customer, occurred_at: datetime, traceparent: str | None = None) -> Outgoing:
@@ -204,6 +202,4 @@ def tombstones(customer: Customer, occurred_at: datetime) -> list[Outgoing]:
     It repeats the tombstone, so it needs no key of its own.
     """
     key, version = customer.customer_id.bytes, customer.version
-    return [
-        Outgoing(CHANGES.name, key, event_id(customer.customer_id, f"{step}:{version}"), None, occurred_at) for step in ("tombstone", "filler")
-    ]
+    return [Outgoing(CHANGES.name, key, event_id(customer.customer_id, f"{step}:{version}"), None, occurred_at) for step in ("tombstone", "filler")]
