@@ -50,6 +50,11 @@ FAILPOINTS = frozenset(
         "privacy.before_certificate",
         "privacy.before_closed_keys_destroyed",
         "privacy.rotation_before_commit",
+        # services.profile: between the reads and the writes of a batch, and of the owner's pass over what others left it to do.
+        "profile.before_fold",
+        "profile.before_writes",
+        "profile.before_receipt",
+        "profile.mark_pass_before_fold",
     }
 )
 """Every failpoint in the code, by area. A service adds its names here."""

@@ -28,6 +28,7 @@ from services.profile.documents import (
 from services.profile.domain.contribution import Contribution, State
 from services.profile.domain.customer import Customer
 from services.profile.ports import Changes, ClosedKey, Mark, ReadEntry
+from shared.contracts.topics import IDENTITIES
 from shared.failpoints import failpoint
 from shared.storage import DeleteMany, Document, InsertOne, ReplaceOne, Store, Transaction, UpdateMany, UpdateOne, WriteOperation
 
@@ -101,13 +102,19 @@ class MongoSnapshot:
         if not keys:
             return []
         waiting = await self._store.collection(OUTBOX).find_one(
-            {"group": self._group, "partition": partition}, projection=("_id",), transaction=self._transaction
+            {"group": self._group, "topic": IDENTITIES.name, "partition": partition}, projection=("_id",), transaction=self._transaction
         )
         return [] if waiting is not None else keys
 
     async def _closed_keys(self, wanted: Mapping[str, Any]) -> list[ClosedKey]:
         found = await self._store.collection(CLOSED_KEYS).find(wanted, limit=MARKS_MAX, transaction=self._transaction)
         return [ClosedKey(UUID(bytes=d["_id"]), UUID(bytes=d["customer"]), d["partition"]) for d in found]
+
+
+async def partitions_due(store: Store) -> set[int]:
+    """Partitions that a mark pass has work for."""
+    marked = await store.collection(DIRTY_MARKS).distinct("partition")
+    return {*marked, *await store.collection(CLOSED_KEYS).distinct("partition")}
 
 
 def writes(changes: Changes) -> list[tuple[str, list[WriteOperation]]]:

@@ -104,8 +104,13 @@ def most_frequent(standings: Iterable[Standing]) -> Claim:
     return max(standings, key=lambda s: (s.support, by_time(s.recent))).recent
 
 
+def most_complete(standings: Iterable[Standing]) -> Claim:
+    """The longest value as text; among equals the one claimed last."""
+    return max(standings, key=lambda s: (len(str(s.recent.value)), by_time(s.recent))).recent
+
+
 Rule = Callable[[Iterable[Standing]], Claim]
-RULES: Mapping[str, Rule] = {"most_trusted": most_trusted, "most_recent": most_recent, "most_frequent": most_frequent}
+RULES: Mapping[str, Rule] = {"most_trusted": most_trusted, "most_recent": most_recent, "most_frequent": most_frequent, "most_complete": most_complete}
 
 
 def choose(standings: Standings, rule: str) -> Golden:
