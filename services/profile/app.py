@@ -40,9 +40,7 @@ async def build(settings: Settings) -> ServiceApp:
     fold = FoldCustomers(LikenessReader(context.index), LikenessSealer(rules), partition_of_customer)
     reader = MongoReader(store)
     read = ReadCustomers(reader, ring, context.index)
-    handlers = Handlers(
-        store, ring, ApplyIdentities(fold, partition_of_customer, now), MarkPass(fold, now), ExportAccess(read, ring, now)
-    )
+    handlers = Handlers(store, ring, ApplyIdentities(fold, partition_of_customer, now), MarkPass(fold, now), ExportAccess(read, ring, now))
     return ServiceApp(
         context=context,
         migrations=(*MESSAGING_MIGRATIONS, *MIGRATIONS),
