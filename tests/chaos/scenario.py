@@ -11,11 +11,12 @@ from typing import Any
 
 from deploy.local.stack import Stack
 from deploy.local.state import read_state
+from deploy.local.throwaway_stack import running_stack
 from tests.chaos.killer import Killer
 from tests.chaos.observe import differences, digest, observe
 from tests.chaos.oracle import expected
 from tests.chaos.sender import Sender
-from tests.chaos.stack import Clients, running_stack
+from tests.chaos.stack import Clients
 from tests.chaos.stream import stream
 
 

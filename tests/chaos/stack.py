@@ -1,89 +1,21 @@
-"""One embedded stack of its own for a crash test: real servers, all services, ports and data apart from any other."""
+"""HTTP clients of a stack under test, and waiting until it is calm."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from pathlib import Path
 
 import httpx
 
-from deploy.local.places import Places
 from deploy.local.stack import Stack
-from deploy.local.state import FAILED, READY, read_state
 from shared.access import LocalIssuer, mint_token
 from tests.chaos.stream import CHANNELS
 
-START_SECONDS = 120.0
 DRAIN_SECONDS = 180.0
 
 
 class NotDrained(AssertionError):
     """Consumers did not reach the end in time."""
-
-
-def _free_ports(count: int) -> int:
-    """The first of `count` neighbouring free ports."""
-    for first in range(23_000 + os.getpid() % 5_000, 60_000, count):
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
-    raise RuntimeError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-@contextmanager
-def running_stack(root: Path, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """A stack that is ready; stopped and left on disk afterwards.
-
-    Args:
-        environment: extra variables for the supervisor and so for every service, e.g. `KEHU_MUTANT`.
-    """
-    first = _free_ports(8)
-    variables = {
-        "KEHU_DATA_FOLDER": str(root),
-        "KEHU_EMBEDDED_KAFKA_PORT": str(first),
-        "KEHU_EMBEDDED_MONGODB_PORT": str(first + 2),
-        "KEHU_SERVICE_PORT": str(first + 3),
-    }
-    stack = Stack(Places(root), kafka_port=first, mongodb_port=first + 2, service_port=first + 3)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEHU_") or name == "KEHU_CACHE_FOLDER"}
-    stack.places.create()
-    with (root / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local.supervisor"],
-            env=inherited | variables | dict(environment or {}),
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            _wait_until_ready(stack, process)
-            yield stack
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _wait_until_ready(stack: Stack, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        state = read_state(stack.places.state)
-        if state and state.pid == process.pid and state.phase == READY:
-            return
-        if process.poll() is not None or (state and state.phase == FAILED):
-            raise AssertionError(f"the stack did not start: {state.error if state else process.returncode}")
-        time.sleep(0.2)
-    raise AssertionError("the stack was not ready in time")
 
 
 class Clients:

@@ -69,9 +69,8 @@ def _columns(points: Sequence[tuple[str, float]]) -> str:
     for index, (label, value) in enumerate(points):
         tall = (base - 15) * value / highest
         x = 55 + index * step
-        parts.append(
-            f'<rect x="{x:.1f}" y="{base - tall:.1f}" width="{step * 0.7:.1f}" height="{tall:.1f}"><title>{escape(label)}: {value:,.2f}</title></rect>'
-        )
+        tip = f"<title>{escape(label)}: {value:,.2f}</title>"
+        parts.append(f'<rect x="{x:.1f}" y="{base - tall:.1f}" width="{step * 0.7:.1f}" height="{tall:.1f}">{tip}</rect>')
         if index % 3 == 0:
             parts.append(f'<text x="{x:.1f}" y="{base + 18}">{escape(label)}</text>')
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
