@@ -96,10 +96,11 @@ class Doors:
 def router(doors: Doors) -> APIRouter:
     """The routes."""
     routes = APIRouter()
+    # A default and not `Annotated`: postponed annotations cannot name what this function closes over.
     can_read = Depends(doors.access.require("customer:read"))
 
     @routes.get("/v1/customers/{customer_id}")
-    async def customer(customer_id: UUID, principal: Annotated[Principal, can_read]) -> CustomerView:
+    async def customer(customer_id: UUID, principal: Principal = can_read) -> CustomerView:
         """One customer, also by an id that was merged away."""
         found, shower = await doors.customer(customer_id), Shower(doors.catalogue, principal)
         [portrayed] = await doors.read.portrayed([found])
@@ -108,7 +109,7 @@ def router(doors: Doors) -> APIRouter:
         return view
 
     @routes.post("/v1/customers:lookup")
-    async def lookup(wanted: Lookup, principal: Annotated[Principal, can_read]) -> Customers:
+    async def lookup(wanted: Lookup, principal: Principal = can_read) -> Customers:
         """Customers by phone, e-mail, member number or an id of another system. The value stands in the body, so no access log keeps it."""
         shower = Shower(doors.catalogue, principal)
         found = await doors.read.by_identifier(wanted.type, _canonical(doors.catalogue, wanted), wanted.namespace)
@@ -126,7 +127,7 @@ def router(doors: Doors) -> APIRouter:
     @routes.get("/v1/customers/{customer_id}/timeline")
     async def timeline(
         customer_id: UUID,
-        principal: Annotated[Principal, can_read],
+        principal: Principal = can_read,
         before: str | None = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
         kind: Annotated[Sequence[str], Query()] = KINDS,
@@ -139,7 +140,7 @@ def router(doors: Doors) -> APIRouter:
         return Timeline(items=shower.moments(moments), next=shown_cursor(behind) if behind else None)
 
     @routes.get("/v1/customers/{customer_id}/provenance")
-    async def provenance(customer_id: UUID, principal: Annotated[Principal, can_read]) -> Provenance:
+    async def provenance(customer_id: UUID, principal: Principal = can_read) -> Provenance:
         """Which source each golden value came from, when, and how far it is trusted."""
         found, shower = await doors.customer(customer_id), Shower(doors.catalogue, principal)
         [portrayed] = await doors.read.portrayed([found])

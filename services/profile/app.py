@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
-from functools import partial
 
 from services.profile.api import Doors, router
 from services.profile.broker import Handlers, build_workers
@@ -16,10 +14,9 @@ from services.profile.use_cases.fold_customers import FoldCustomers
 from services.profile.use_cases.likeness import LikenessReader, LikenessSealer
 from services.profile.use_cases.mark_pass import MarkPass
 from services.profile.use_cases.read_customers import ReadCustomers
-from shared.contracts.privacy import KeysDestroyed
-from shared.contracts.topics import IDENTITIES, REQUESTS
+from shared.contracts.topics import IDENTITIES
 from shared.hosting import ServiceApp, ServiceContext, Settings
-from shared.messaging import MESSAGING_MIGRATIONS, Record, broadcast_reader, partition_of
+from shared.messaging import MESSAGING_MIGRATIONS, partition_of
 
 
 def now() -> datetime:
@@ -46,20 +43,4 @@ async def build(settings: Settings) -> ServiceApp:
         migrations=(*MESSAGING_MIGRATIONS, *MIGRATIONS),
         routers=[router(Doors(context.access, context.catalogue, read, reader, now))],
         workers=build_workers(handlers, store, context.broker),
-        tasks=[partial(_evict_destroyed, context)],
     )
-
-
-async def _evict_destroyed(context: ServiceContext) -> None:
-    """Every process hears which keys are destroyed and forgets them at once."""
-
-    async def evict(record: Record) -> None:
-        if isinstance(record.event, KeysDestroyed):
-            context.keyring.evict(record.event.key_ids)
-
-    reader = broadcast_reader(context.broker, REQUESTS, evict)
-    await reader.start()
-    try:
-        await asyncio.Event().wait()  # until the service stops
-    finally:
-        await reader.stop()
