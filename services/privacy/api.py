@@ -54,10 +54,13 @@ def router(doors: Doors) -> APIRouter:
 
 
 def _add_requests(routes: APIRouter, doors: Doors) -> None:
+    # As a default and not inside Annotated: annotations are texts here, and a text cannot name a local.
+    manager = Depends(doors.access.require("request:manage"))
+
     @routes.post("/requests", status_code=202)
     async def open_request(
         wish: RequestWish,
-        principal: Annotated[Principal, Depends(doors.access.require("request:manage"))],
+        principal: Principal = manager,
         idempotency_key: Annotated[str, Header(max_length=200)] = "",
     ) -> dict[str, Any]:
         """Opens a request. The answer is the same whether or not the customer is known."""

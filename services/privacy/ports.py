@@ -75,6 +75,10 @@ class Ledger(Protocol):
         """Marks for the owner of this partition."""
         ...
 
+    async def partitions_due(self, now: datetime) -> list[int]:
+        """Partitions whose owner has marks or repeated tombstones to see to."""
+        ...
+
     async def delete_marks(self, marks: Sequence[DirtyMark], transaction: Transaction) -> None:
         """Removes exactly these marks."""
         ...
@@ -109,6 +113,10 @@ class RequestBook(Protocol):
         limit: int = 0,
     ) -> list[Request]:
         """Requests that meet all criteria given, newest first; a limit of 0 is none."""
+        ...
+
+    async def anything_due(self, exports_before: datetime, now: datetime) -> bool:
+        """Whether time alone may move something: an erasure that asks again or destroys keys, an export opened before, a closed key."""
         ...
 
     async def save_request(self, request: Request, transaction: Transaction) -> None:

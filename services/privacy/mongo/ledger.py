@@ -55,6 +55,11 @@ class MongoLedger:
         """Marks for the owner of this partition."""
         return [documents.to_mark(document) for document in await self._marks.find({"partition": partition}, limit=limit, transaction=transaction)]
 
+    async def partitions_due(self, now: datetime) -> list[int]:
+        """Partitions whose owner has marks or repeated tombstones to see to."""
+        marked = await self._marks.distinct("partition")
+        return sorted({*marked, *await self._fillers.distinct("partition", {"due_at": {"$lte": now}})})
+
     async def delete_marks(self, marks: Sequence[DirtyMark], transaction: Transaction) -> None:
         """Removes exactly these marks."""
         if marks:

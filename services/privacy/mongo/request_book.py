@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from services.privacy.domain.audit import GENESIS, Entry
-from services.privacy.domain.requests import Receipt, Request
+from services.privacy.domain.erasure import Stage
+from services.privacy.domain.requests import COLLECTING, READY, Receipt, Request
 from services.privacy.mongo import documents
 from shared.storage import InsertOne, Store, Transaction, TransientStorageError, UpdateOne, WriteOperation
 
@@ -50,6 +51,14 @@ class MongoRequestBook:
         return [
             documents.to_request(each) for each in await self._requests.find(wanted, sort=[("opened_at", -1)], limit=limit, transaction=transaction)
         ]
+
+    async def anything_due(self, exports_before: datetime, now: datetime) -> bool:
+        """Whether time alone may move something."""
+        erasures = {"stage": {"$in": [Stage.DRAINING.value, Stage.DESTROYING.value]}}
+        exports = {"stage": {"$in": [COLLECTING, READY]}, "opened_at": {"$lte": exports_before}}
+        if await self._requests.find_one({"$or": [erasures, exports]}, projection=["_id"]) is not None:
+            return True
+        return await self._closed.find_one({"destroyed_at": None, "due_at": {"$lte": now}}, projection=["_id"]) is not None
 
     async def save_request(self, request: Request, transaction: Transaction) -> None:
         """Stores the request whole."""

@@ -130,6 +130,10 @@ class RecordConsents:
         for event, filled in changes.erased:
             effects.publish(self._receipt(event.request_id, event.part, event.parts + len(event.alias_ids), filled))
 
+    async def partitions_due(self) -> list[int]:
+        """Where `fold_marked` has something to do."""
+        return await self._ledger.partitions_due(self._clock())
+
     async def fold_marked(self, partition: int, transaction: Transaction) -> Effects | None:
         """The owner's pass over the marks that others left for it, and over tombstones that are due again; None when there is nothing."""
         marks = await self._ledger.marks(partition, MARKS_MAX, transaction)

@@ -63,10 +63,15 @@ class Saga:
                 await self._advance(request, effects, transaction)
         return effects
 
+    async def partitions_due(self) -> list[int]:
+        """The one partition, when `pass_over_open` may have something to do."""
+        now = self.clock()
+        return [0] if await self.book.anything_due(now - timedelta(days=access.FRESH_DAYS), now) else []
+
     async def pass_over_open(self, _partition: int, transaction: Transaction) -> Effects | None:
         """What time alone makes possible: asking again, more keys, keys of closed epochs, exports that are no longer fresh. None if nothing."""
         effects, did = Effects(), False
-        for request in await self.book.requests(transaction, stages=[Stage.DRAINING, Stage.ERASING, Stage.DESTROYING, COLLECTING, READY]):
+        for request in await self.book.requests(transaction, stages=[Stage.DRAINING, Stage.DESTROYING, COLLECTING, READY]):
             did |= await self._advance(request, effects, transaction)
         did |= await self._destroy_closed(effects, transaction)
         if not did:
