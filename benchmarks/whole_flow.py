@@ -1,0 +1,171 @@
+"""The whole flow on cdp-mix: events per second, CPU per event by process, memory, start-up and idle cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from benchmarks.cdp_mix import Submission, cdp_mix
+from benchmarks.processes import cpu_seconds, resident_mib
+from deploy.local.stack import Stack
+from deploy.local.state import StackState, read_state
+from deploy.local.throwaway_stack import running_stack
+from shared.access import LocalIssuer, mint_token
+
+BATCH = 500
+REQUESTS_AT_ONCE = 4
+SERVICES = ("intake", "dedup", "profile", "analytics", "privacy")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One run.
+
+    Attributes:
+        cpu_microseconds: per event sent, by process.
+        peak_mib: highest resident memory seen, by process.
+        idle_percent: share of one core that the five services take when nothing comes in.
+    """
+
+    events: int
+    customers: int
+    seconds: float
+    start_seconds: float
+    statuses: dict[str, int]
+    cpu_microseconds: dict[str, float]
+    peak_mib: dict[str, float]
+    idle_percent: float
+    batch_of_100_median_ms: float
+
+    @property
+    def whole_microseconds(self) -> float:
+        """CPU of all processes per event."""
+        return sum(self.cpu_microseconds.values())
+
+
+def measure(events: int, customers: int, root: Path, idle_seconds: float = 20.0) -> Figures:
+    """Starts a fresh stack under `root`, runs the workload, and stops it."""
+    bodies = list(_bodies(cdp_mix(events, customers), BATCH))
+    with running_stack(root) as stack:
+        return asyncio.run(_measure(stack, bodies, events, customers, idle_seconds))
+
+
+def _bodies(submissions: Iterator[Submission], size: int) -> Iterator[bytes]:
+    batch: list[Submission] = []
+    for submission in submissions:
+        batch.append(submission)
+        if len(batch) == size:
+            yield msgspec.json.encode({"submissions": batch})
+            batch = []
+    if batch:
+        yield msgspec.json.encode({"submissions": batch})
+
+
+def _state(stack: Stack) -> StackState:
+    state = read_state(stack.places.state)
+    if state is None:
+        raise RuntimeError("the stack is gone")
+    return state
+
+
+async def _measure(stack: Stack, bodies: Sequence[bytes], events: int, customers: int, idle_seconds: float) -> Figures:
+    token = mint_token(LocalIssuer(stack.places.keys).signing_key(), "benchmark", ["admin"], lifetime_seconds=7_200)
+    admin = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        intake = f"http://127.0.0.1:{stack.port_of('intake')}"
+        answer = await client.post(f"{intake}/v1/channels", json={"id": "benchmark", "kind": "system", "trust": 50}, headers=admin)
+        key = {"Authorization": f"Bearer {answer.json()['write_key']}", "Content-Type": "application/json"}
+        median = await _median_of_small_batches(client, intake, key)
+        idle = await _idle_percent(stack, idle_seconds)
+        before, began, peak = cpu_seconds(_state(stack)), time.monotonic(), Counter[str]()
+        statuses = await _send_all(client, f"{intake}/v1/submissions:batch", key, bodies, stack, peak)
+        await _drain(client, stack, peak)
+        seconds, after = time.monotonic() - began, cpu_seconds(_state(stack))
+    cpu = {name: (after[name] - before[name]) * 1e6 / events for name in after}
+    return Figures(events, customers, seconds, _state(stack).seconds, dict(statuses), cpu, dict(peak), idle, median)
+
+
+async def _median_of_small_batches(client: httpx.AsyncClient, intake: str, key: dict[str, str]) -> float:
+    """Milliseconds until a batch of 100 is durable, one after the other, the stack otherwise idle."""
+    times = []
+    for body in _bodies(({**each, "message_id": f"warm-{number}"} for number, each in enumerate(cdp_mix(3_000, 500, seed=5))), 100):
+        began = time.perf_counter()
+        (await client.post(f"{intake}/v1/submissions:batch", content=body, headers=key)).raise_for_status()
+        times.append((time.perf_counter() - began) * 1_000)
+        await asyncio.sleep(0.1)
+    return sorted(times)[len(times) // 2]
+
+
+async def _idle_percent(stack: Stack, seconds: float) -> float:
+    await asyncio.sleep(3)
+    before = cpu_seconds(_state(stack))
+    await asyncio.sleep(seconds)
+    after = cpu_seconds(_state(stack))
+    return 100 * sum(after[name] - before[name] for name in SERVICES) / seconds
+
+
+async def _send_all(
+    client: httpx.AsyncClient, url: str, key: dict[str, str], bodies: Sequence[bytes], stack: Stack, peak: Counter[str]
+) -> Counter[str]:
+    statuses: Counter[str] = Counter()
+    work = iter(bodies)
+
+    async def send() -> None:
+        for body in work:
+            while (response := await client.post(url, content=body, headers=key)).status_code in (429, 503):
+                await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+            response.raise_for_status()
+            statuses.update(item["status"] for item in response.json()["items"])
+            _note_peak(stack, peak)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(REQUESTS_AT_ONCE):
+            group.create_task(send())
+    return statuses
+
+
+async def _drain(client: httpx.AsyncClient, stack: Stack, peak: Counter[str]) -> None:
+    calm = 0
+    while calm < 2:
+        lag = 0
+        for name in SERVICES[1:]:
+            consumers = (await client.get(f"http://127.0.0.1:{stack.port_of(name)}/livez")).json()["consumers"]
+            lag += sum(each["lag_records"] for each in consumers)
+        calm = calm + 1 if lag == 0 else 0
+        _note_peak(stack, peak)
+        await asyncio.sleep(0.25)
+
+
+def _note_peak(stack: Stack, peak: Counter[str]) -> None:
+    for name, mib in resident_mib(_state(stack)).items():
+        peak[name] = max(peak[name], mib)
+
+
+def table(figures: Figures) -> str:
+    """The figures as text."""
+    lines = [f"{'process':12} {'CPU us/event':>14} {'peak MiB':>10}"]
+    lines += [f"{name:12} {cpu:14.1f} {figures.peak_mib[name]:10.0f}" for name, cpu in figures.cpu_microseconds.items()]
+    services = sum(figures.peak_mib[name] for name in SERVICES)
+    return "\n".join(
+        [
+            f"cdp-mix: {figures.events:,} events, {figures.customers:,} customers; {figures.statuses}",
+            *lines,
+            f"{'whole':12} {figures.whole_microseconds:14.1f}",
+            f"{figures.events / figures.seconds:,.0f} events/s over {figures.seconds:.1f} s (first request to lag 0)",
+            f"five services together {services:.0f} MiB at their peaks; idle {figures.idle_percent:.2f} % of one core",
+            f"start {figures.start_seconds:.1f} s; a batch of 100 accepted in {figures.batch_of_100_median_ms:.1f} ms (median)",
+        ]
+    )
+
+
+def as_json(figures: Figures) -> str:
+    """The figures for machines."""
+    return json.dumps(asdict(figures) | {"whole_microseconds": figures.whole_microseconds}, indent=2)
