@@ -85,7 +85,8 @@ async def _measure(stack: Stack, bodies: Sequence[bytes], events: int, customers
         key = {"Authorization": f"Bearer {answer.json()['write_key']}", "Content-Type": "application/json"}
         median = await _median_of_small_batches(client, intake, key)
         idle = await _idle_percent(stack, idle_seconds)
-        before, began, peak = cpu_seconds(_state(stack)), time.monotonic(), Counter[str]()
+        before, began = cpu_seconds(_state(stack)), time.monotonic()
+        peak: dict[str, float] = {}
         statuses = await _send_all(client, f"{intake}/v1/submissions:batch", key, bodies, stack, peak)
         await _drain(client, stack, peak)
         seconds, after = time.monotonic() - began, cpu_seconds(_state(stack))
@@ -113,16 +114,21 @@ async def _idle_percent(stack: Stack, seconds: float) -> float:
 
 
 async def _send_all(
-    client: httpx.AsyncClient, url: str, key: dict[str, str], bodies: Sequence[bytes], stack: Stack, peak: Counter[str]
+    client: httpx.AsyncClient, url: str, key: dict[str, str], bodies: Sequence[bytes], stack: Stack, peak: dict[str, float]
 ) -> Counter[str]:
     statuses: Counter[str] = Counter()
     work = iter(bodies)
 
+    async def answer_to(body: bytes) -> httpx.Response:
+        response = await client.post(url, content=body, headers=key)
+        if response.status_code not in (429, 503):
+            return response.raise_for_status()
+        await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+        return await answer_to(body)
+
     async def send() -> None:
         for body in work:
-            while (response := await client.post(url, content=body, headers=key)).status_code in (429, 503):
-                await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
-            response.raise_for_status()
+            response = await answer_to(body)
             statuses.update(item["status"] for item in response.json()["items"])
             _note_peak(stack, peak)
 
@@ -132,7 +138,7 @@ async def _send_all(
     return statuses
 
 
-async def _drain(client: httpx.AsyncClient, stack: Stack, peak: Counter[str]) -> None:
+async def _drain(client: httpx.AsyncClient, stack: Stack, peak: dict[str, float]) -> None:
     calm = 0
     while calm < 2:
         lag = 0
@@ -144,9 +150,9 @@ async def _drain(client: httpx.AsyncClient, stack: Stack, peak: Counter[str]) ->
         await asyncio.sleep(0.25)
 
 
-def _note_peak(stack: Stack, peak: Counter[str]) -> None:
+def _note_peak(stack: Stack, peak: dict[str, float]) -> None:
     for name, mib in resident_mib(_state(stack)).items():
-        peak[name] = max(peak[name], mib)
+        peak[name] = max(peak.get(name, 0.0), mib)
 
 
 def table(figures: Figures) -> str:
