@@ -39,17 +39,21 @@ class Grant:
 READ_WRITE = ("find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes", "collStats", "dbStats")
 
 
-def start_replica_set(port: int, name: str, timeout_s: float = 30.0) -> None:
+def start_replica_set(
+    port: int, name: str, timeout_s: float = 30.0, *, host: str = "127.0.0.1", login: tuple[str, str] | None = None
+) -> None:
     """Make the mongod on this port a replica set of one, if it is none yet, and wait until it takes writes. Idempotent.
 
-    With authentication on, a server without users lets a local connection do this.
+    Args:
+        host: also the name under which the member is known to its clients.
+        login: user and password; without it a server with authentication lets only a local connection do this, before it has users.
 
     Raises:
         ServerUnavailable: no primary within `timeout_s`.
     """
-    configuration: dict[str, Any] = {"_id": name, "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}], "settings": {"electionTimeoutMillis": 2000}}
+    configuration: dict[str, Any] = {"_id": name, "members": [{"_id": 0, "host": f"{host}:{port}"}], "settings": {"electionTimeoutMillis": 2000}}
     deadline = time.monotonic() + timeout_s
-    with _direct(port) as client:
+    with _direct(port, host, login) as client:
         while time.monotonic() < deadline:
             with contextlib.suppress(AutoReconnect):
                 hello = client.admin.command("hello")
@@ -58,7 +62,7 @@ def start_replica_set(port: int, name: str, timeout_s: float = 30.0) -> None:
                 if "setName" not in hello:
                     _initiate(client, configuration)
             time.sleep(_POLL_S)
-    raise ServerUnavailable(f"MongoDB on port {port} has no primary after {timeout_s:.0f} s")
+    raise ServerUnavailable(f"MongoDB at {host}:{port} has no primary after {timeout_s:.0f} s")
 
 
 def create_first_user(port: int, password: str) -> None:
@@ -132,8 +136,11 @@ def _ignoring(*codes: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _direct(port: int) -> Iterator[MongoClient[dict[str, Any]]]:
-    client: MongoClient[dict[str, Any]] = MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500)
+def _direct(port: int, host: str = "127.0.0.1", login: tuple[str, str] | None = None) -> Iterator[MongoClient[dict[str, Any]]]:
+    user, password = login or (None, None)
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        host, port, directConnection=True, serverSelectionTimeoutMS=500, username=user, password=password
+    )
     with contextlib.closing(client):
         yield client
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deploy.local.commands.show import note, out
 from deploy.local.connection import CommandFailed, Connection
+
+if TYPE_CHECKING:
+    from deploy.local.client import ServiceClient
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
@@ -76,12 +79,12 @@ def trace(submission_id: Annotated[str, typer.Argument(help="The id that the doo
     out.print(table)
 
 
-def find_customer(profile: Any, who: str) -> Any:
-    """By id, phone or e-mail, told apart by form."""
+def find_customer(profile: ServiceClient, who: str) -> Any:
+    """By id, phone or e-mail, told apart by form. Personal values go in the body, since addresses end up in logs."""
     if "@" in who:
-        return profile.get("/v1/customers", params={"email": who})
-    if who.replace("-", "").replace("+", "").replace(" ", "").isdigit():
-        return profile.get("/v1/customers", params={"phone": who})
+        return profile.post("/v1/customers:lookup", json={"type": "email", "value": who})
+    if who.translate({ord(sign): None for sign in "-+ ()"}).isdigit():
+        return profile.post("/v1/customers:lookup", json={"type": "phone", "value": who})
     return profile.get(f"/v1/customers/{who}")
 
 

@@ -1,0 +1,1 @@
+"""Kehu in containers: the image, what runs once before the services, and how both are checked."""
