@@ -138,7 +138,7 @@ class World:
 
     async def commit(self, changes: Changes) -> None:
         await self.store.apply(changes)
-        self.published += [outgoing for outgoing in changes.events]
+        self.published += list(changes.events)
 
     def submission(
         self, name: str, *, trust: int = 50, day: int = 0, fields: Mapping[str, str] | None = None, amount: int | None = None

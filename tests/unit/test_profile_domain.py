@@ -33,7 +33,8 @@ def claim(value: str, name: str, trust: int = 50, hour: int = 0) -> Claim:
 def test_a_move_before_its_submission_waits_in_the_submissions_own_row():
     stub = move(None, uid("s"), uid("b"), 5)
     row = receive(stub, uid("s"), uid("a"), 1, content())
-    assert stub.state is State.STUB and not stub.is_final
+    assert stub.state is State.STUB
+    assert not stub.is_final
     assert (row.customer, row.assignment, row.state) == (uid("b"), 5, State.PRESENT)
 
 
