@@ -1,0 +1,1 @@
+"""Dedup decides who a submission is from: see README.md."""

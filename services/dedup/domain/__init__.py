@@ -1,0 +1,1 @@
+"""The rules of identity, pure: no I/O, no clock, no chance."""

@@ -1,0 +1,105 @@
+"""What the rules of identity speak of: matching keys, signatures, and the limits of each kind of identifier."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MatchingKey:
+    """A blind token of one identifier value.
+
+    Attributes:
+        token: keyed hash of type, namespace and value; equal for equal values only.
+        kind: identifier type, followed by `/namespace` where the type has namespaces.
+    """
+
+    token: bytes
+    kind: str
+
+    @property
+    def type(self) -> str:
+        """The identifier type without its namespace."""
+        return self.kind.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How far one kind of identifier is trusted.
+
+    Attributes:
+        rank: a higher rank links first, and so outranks what comes later.
+        exclusive: names one person only; a customer that would hold too many values of it is never made.
+        holders_max: a contact value that more differently named people give is generic and links nobody.
+        values_max: values of this kind that one customer may hold.
+    """
+
+    rank: int
+    exclusive: bool
+    holders_max: int
+    values_max: int
+
+
+Rules = Mapping[str, Rule]
+"""Rules by identifier type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Everything about a source record that matters to resolution; records with equal signatures always belong together.
+
+    Attributes:
+        id: 16 bytes derived from the rest, or the submission's own id where there is nothing to match on.
+        keys: sorted, without repeats.
+        name: blind token of the given name (or full name), if told.
+        birth: blind token of the birth date, if told.
+    """
+
+    id: bytes
+    keys: tuple[MatchingKey, ...]
+    name: bytes | None = None
+    birth: bytes | None = None
+
+    def holder(self, rules: Rules) -> bytes | None:
+        """Who claims the contacts of this signature: its name, else its highest exclusive identifier, else nobody in particular."""
+        exclusive = [key for key in self.keys if rules[key.type].exclusive]
+        best = min(exclusive, key=lambda key: (-rules[key.type].rank, key.token), default=None)
+        return self.name or (best.token if best else None)
+
+
+def signature_of(submission: bytes, keys: Iterable[MatchingKey], name: bytes | None, birth: bytes | None) -> Signature:
+    """The signature of a source record. Without any key it is the submission's alone, so that it founds its own customer."""
+    ordered = tuple(sorted(set(keys)))
+    if not ordered:
+        return Signature(submission, (), name, birth)
+    digest = hashlib.blake2b(digest_size=16, person=b"kehu-signature")
+    for part in (*(key.token for key in ordered), b"name", name or b"", b"birth", birth or b""):
+        digest.update(len(part).to_bytes(2, "big") + part)
+    return Signature(digest.digest(), ordered, name, birth)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A customer as dedup keeps it.
+
+    Attributes:
+        version: highest assignment number given out with it.
+        submissions: how many living submissions it holds.
+    """
+
+    id: UUID
+    version: int
+    submissions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A stored signature: which customer holds it, and the submission that brought it first."""
+
+    signature: Signature
+    customer: UUID
+    founder: UUID
+    assignment: int
