@@ -2,10 +2,10 @@
 
 Keys are taken by rank, then by token. Each joins the clusters that bear it unless that breaks a limit; a key that would is *contested*:
 
-- an exclusive identifier that is contested joins nobody;
-- a contact that differently named, differently born or exclusively different clusters bear joins only those that share a name.
+- a personal identifier that is contested joins nobody;
+- a contact that clusters with different names, birth dates or member numbers bear joins only those that share a name.
 
-So an exclusive identifier always outranks a contact, and a household's phone never makes one person of a family.
+So a member number always outranks a contact, and a household's phone never makes one person of a family.
 """
 
 from __future__ import annotations
@@ -74,18 +74,18 @@ class _Work:
 
     def keys_in_order(self, generic: Collection[bytes]) -> list[MatchingKey]:
         usable = (key for key in self.bearers if key.token not in generic)
-        return sorted(usable, key=lambda key: (-self.rules[key.type].rank, key.token))
+        return sorted(usable, key=lambda key: (self.rules[key.type].rank, key.token))
 
     def link(self, key: MatchingKey) -> None:
         """Joins the clusters that bear `key`, or as many of them as its limits allow."""
         bearers = self._clusters(key)
         if len(bearers) < 2:
             return
-        exclusive = self.rules[key.type].exclusive
-        if self._fit(bearers) and (exclusive or _agree(bearers)):
+        personal = self.rules[key.type].personal
+        if self._fit(bearers) and (personal or _agree(bearers)):
             return self._join(bearers)
         self.contested.add(key.token)
-        if not exclusive:
+        if not personal:
             self._link_by_name(key)
 
     def _link_by_name(self, key: MatchingKey) -> None:

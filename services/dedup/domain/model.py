@@ -31,14 +31,14 @@ class Rule:
     """How far one kind of identifier is trusted.
 
     Attributes:
-        rank: a higher rank links first, and so outranks what comes later.
-        exclusive: names one person only; a customer that would hold too many values of it is never made.
+        rank: 1 is strongest; a stronger kind links first, and so outranks what comes later.
+        personal: names one person (a member number, an account), so a misspelt name does not matter. Others are contacts, which may be shared.
         holders_max: a contact value that more differently named people give is generic and links nobody.
-        values_max: values of this kind that one customer may hold.
+        values_max: values of this kind that one customer may hold; 1 where two values contradict each other.
     """
 
     rank: int
-    exclusive: bool
+    personal: bool
     holders_max: int
     values_max: int
 
@@ -54,7 +54,7 @@ class Signature:
     Attributes:
         id: 16 bytes derived from the rest, or the submission's own id where there is nothing to match on.
         keys: sorted, without repeats.
-        name: blind token of the given name (or full name), if told.
+        name: blind token of the full name, if told.
         birth: blind token of the birth date, if told.
     """
 
@@ -64,9 +64,9 @@ class Signature:
     birth: bytes | None = None
 
     def holder(self, rules: Rules) -> bytes | None:
-        """Who claims the contacts of this signature: its name, else its highest exclusive identifier, else nobody in particular."""
-        exclusive = [key for key in self.keys if rules[key.type].exclusive]
-        best = min(exclusive, key=lambda key: (-rules[key.type].rank, key.token), default=None)
+        """Who claims the contacts of this signature: its name, else its strongest personal identifier, else nobody in particular."""
+        personal = [key for key in self.keys if rules[key.type].personal]
+        best = min(personal, key=lambda key: (rules[key.type].rank, key.token), default=None)
         return self.name or (best.token if best else None)
 
 
@@ -103,3 +103,13 @@ class Placed:
     customer: UUID
     founder: UUID
     assignment: int
+
+
+def generic_tokens(signatures: Iterable[Signature], rules: Rules) -> frozenset[bytes]:
+    """Contact tokens that more people claim than their limit allows. More signatures can only add to the result."""
+    holders: dict[MatchingKey, set[bytes]] = {}
+    for signature in signatures:
+        if holder := signature.holder(rules):
+            for key in signature.keys:
+                holders.setdefault(key, set()).add(holder)
+    return frozenset(key.token for key, found in holders.items() if not rules[key.type].personal and len(found) > rules[key.type].holders_max)

@@ -1,0 +1,5 @@
+"""Dedup's side of MongoDB."""
+
+from services.dedup.mongo.identities import MongoIdentities
+
+__all__ = ["MongoIdentities"]

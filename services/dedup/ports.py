@@ -1,0 +1,138 @@
+"""What the use cases need from a store. Every read belongs to the given transaction's snapshot and may block for the client's timeout."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from services.dedup.domain.model import Entity, MatchingKey, Placed
+from shared.contracts.submission import Submission
+from shared.messaging import Effects
+from shared.storage import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A submission that was resolved, kept as received.
+
+    Attributes:
+        founder: the submission that brought its signature first.
+        matched: identifier types that led to the customer; empty if it founded one.
+    """
+
+    submission: Submission
+    customer: UUID
+    assignment: int
+    founder: UUID
+    matched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundedEntity:
+    """A new customer."""
+
+    customer: UUID
+    version: int
+    submissions: int
+    founder: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedEntity:
+    """A customer that the decision read, and what changes: it is written in any case, so that two decisions about it conflict."""
+
+    customer: UUID
+    version: int
+    gained: int
+    merged_into: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMove:
+    """Submissions of the signatures with these founders go from `source` to the log's target; `parts` events tell each side."""
+
+    source: UUID
+    absorbed: bool
+    founders: tuple[UUID, ...]
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLog:
+    """One customer gained from others: what an undo needs to know, and how far the parts are published.
+
+    Attributes:
+        submissions: how many move.
+        move, part, after: the next part to publish, and the submission behind which it starts.
+        open: parts are still to be published.
+    """
+
+    id: UUID
+    target: UUID
+    moves: tuple[LoggedMove, ...]
+    assignment: int
+    cause: UUID
+    matched: tuple[str, ...]
+    at: datetime
+    submissions: int
+    open: bool = True
+    move: int = 0
+    part: int = 1
+    after: UUID | None = None
+
+
+@dataclass(slots=True)
+class Decision:
+    """Everything a batch changes in the store."""
+
+    at: datetime
+    records: list[SourceRecord] = field(default_factory=list)
+    founded_signatures: list[Placed] = field(default_factory=list)
+    moved_signatures: list[Placed] = field(default_factory=list)
+    """With the new customer and assignment."""
+    identifiers: list[tuple[MatchingKey, bool, bool]] = field(default_factory=list)
+    """Key, whether it is generic, whether it is contested."""
+    founded: list[FoundedEntity] = field(default_factory=list)
+    decided: list[DecidedEntity] = field(default_factory=list)
+    logs: list[MoveLog] = field(default_factory=list)
+
+
+class Identities(Protocol):
+    """Reads and writes of one batch's decision."""
+
+    async def settled(self, submissions: Collection[UUID], transaction: Transaction) -> set[UUID]:
+        """Which of these are resolved or erased already."""
+        ...
+
+    async def placed(self, signatures: Collection[bytes], transaction: Transaction) -> dict[bytes, Placed]:
+        """Stored signatures by id; unknown ids are left out."""
+        ...
+
+    async def bearers(self, tokens: Collection[bytes], transaction: Transaction) -> list[Placed]:
+        """Every stored signature that bears one of these tokens."""
+        ...
+
+    async def generic(self, tokens: Collection[bytes], transaction: Transaction) -> set[bytes]:
+        """Which of these tokens are known to be generic."""
+        ...
+
+    async def entities(self, customers: Collection[UUID], transaction: Transaction) -> dict[UUID, Entity]:
+        """Customers by id."""
+        ...
+
+    async def count_submissions(self, founders: Iterable[UUID], transaction: Transaction) -> int:
+        """How many living submissions the signatures with these founders hold."""
+        ...
+
+    async def submissions(
+        self, founders: Iterable[UUID], before: int, after: UUID | None, limit: int, transaction: Transaction
+    ) -> Sequence[UUID]:
+        """Living submissions of these signatures attached under a number below `before`, by id, from behind `after` on."""
+        ...
+
+    def write(self, decision: Decision, effects: Effects) -> None:
+        """Adds the decision's writes to the batch's effects."""
+        ...

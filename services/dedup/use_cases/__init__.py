@@ -1,0 +1,1 @@
+"""What dedup does, one module per verb."""
