@@ -136,3 +136,15 @@ class Identities(Protocol):
     def write(self, decision: Decision, effects: Effects) -> None:
         """Adds the decision's writes to the batch's effects."""
         ...
+
+
+class MoveLogs(Protocol):
+    """The merge log, for those who finish it."""
+
+    async def open_log(self, transaction: Transaction, touching: Collection[UUID] | None = None) -> MoveLog | None:
+        """The oldest open log, of those that touch one of these customers if they are given."""
+        ...
+
+    async def save_progress(self, log: MoveLog, transaction: Transaction) -> None:
+        """Stores how far the parts are published. Two finishers of one log conflict here."""
+        ...

@@ -83,12 +83,14 @@ class _Work:
             return
         personal = self.rules[key.type].personal
         if self._fit(bearers) and (personal or _agree(bearers)):
-            return self._join(bearers)
-        self.contested.add(key.token)
-        if not personal:
+            self._join(bearers)
+        else:
+            self.contested.add(key.token)
             self._link_by_name(key)
 
     def _link_by_name(self, key: MatchingKey) -> None:
+        if self.rules[key.type].personal:
+            return
         for name in sorted({name for each in self._clusters(key) for name in each.names}):
             namesakes = [each for each in self._clusters(key) if name in each.names]
             if len(namesakes) > 1 and self._fit(namesakes) and _one_group([each.births for each in namesakes]):

@@ -1,7 +1,7 @@
 """Dedup's documents, known to this package only.
 
-- `source_records` `{_id: submission, state: resolved | erased, customer, assignment, signature, matched, at, envelope, sealed}`: as received. `signature` is
-  the founder of the record's signature; where the record belongs *now* is the signature's customer, so a move rewrites no source record.
+- `source_records` `{_id: submission, state: resolved | erased, customer, assignment, signature, matched, at, envelope, sealed}`: as received.
+  `signature` is the founder of the record's signature; where the record belongs *now* is the signature's customer, so a move rewrites none.
 - `signatures` `{_id, tokens, kinds, name, birth, customer, founder, assignment}`: one per distinct set of matching keys.
 - `identifiers` `{_id: token, kind, generic, contested, decisions}`: what every decision about a token writes, so that two of them conflict.
 - `entities` `{_id: customer, version, submissions, state: active | alias | erased, merged_into, founded_by, decisions}`.
