@@ -55,6 +55,14 @@ FAILPOINTS = frozenset(
         "profile.before_writes",
         "profile.before_receipt",
         "profile.mark_pass_before_fold",
+        # dedup: decisions, parts of large moves, erasure.
+        "dedup.decided_before_effects",
+        "dedup.before_move_part",
+        "dedup.after_move_part",
+        "dedup.before_erasure_begun",
+        "dedup.erasure_begun",
+        "dedup.before_erasure_part",
+        "dedup.after_erasure_part",
     }
 )
 """Every failpoint in the code, by area. A service adds its names here."""

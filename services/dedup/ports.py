@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.dedup.domain.model import Entity, MatchingKey, Placed
+from shared.contracts.privacy import ErasureBarrierSet
 from shared.contracts.submission import Submission
 from shared.messaging import Effects
 from shared.storage import Transaction
@@ -127,9 +128,7 @@ class Identities(Protocol):
         """How many living submissions the signatures with these founders hold."""
         ...
 
-    async def submissions(
-        self, founders: Iterable[UUID], before: int, after: UUID | None, limit: int, transaction: Transaction
-    ) -> Sequence[UUID]:
+    async def submissions(self, founders: Iterable[UUID], before: int, after: UUID | None, limit: int, transaction: Transaction) -> Sequence[UUID]:
         """Living submissions of these signatures attached under a number below `before`, by id, from behind `after` on."""
         ...
 
@@ -147,4 +146,73 @@ class MoveLogs(Protocol):
 
     async def save_progress(self, log: MoveLog, transaction: Transaction) -> None:
         """Stores how far the parts are published. Two finishers of one log conflict here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """An erasure that waits for its barrier or is being carried out.
+
+    Attributes:
+        offsets: the barrier: end offsets of the submissions topic by partition.
+        holder: the customer who was erased; equals `customer` unless that was an alias.
+        founders: signatures erased, by their founders; empty until the customer is marked erased.
+        part, parts: the next part and how many there are; 0 parts while waiting.
+        submissions: how many submissions there are to erase.
+    """
+
+    request_id: UUID
+    customer: UUID
+    offsets: dict[int, int]
+    state: str
+    holder: UUID | None = None
+    aliases: tuple[UUID, ...] = ()
+    founders: tuple[UUID, ...] = ()
+    part: int = 1
+    parts: int = 0
+    submissions: int = 0
+    identifiers: int = 0
+
+
+class Erasures(Protocol):
+    """What erasure reads and writes. Every write takes the caller's transaction."""
+
+    async def due(self, positions: dict[int, int]) -> Sequence[Erasure]:
+        """Requests whose barrier these consumed positions have passed, and those begun."""
+        ...
+
+    async def holder_of(self, customer: UUID, transaction: Transaction | None = None) -> UUID:
+        """The customer that this id stands for now."""
+        ...
+
+    async def aliases_of(self, customer: UUID, transaction: Transaction | None = None) -> tuple[UUID, ...]:
+        """Every id whose alias chain ends at this customer."""
+        ...
+
+    async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int, int]:
+        """Marks customer and aliases erased, deletes signatures and the identifiers that nobody else bears. Repeats find nothing.
+
+        Returns:
+            founders of the deleted signatures, how many living submissions they hold, how many identifiers were deleted.
+        """
+        ...
+
+    async def forget_submissions(self, founders: Collection[UUID], limit: int, transaction: Transaction) -> Sequence[UUID]:
+        """Empties up to `limit` source records of these signatures and marks them erased. Returns which."""
+        ...
+
+    async def save(self, erasure: Erasure, transaction: Transaction) -> None:
+        """Stores how far the erasure is. Two who carry out the same one conflict here."""
+        ...
+
+
+class CustomerRecords(Protocol):
+    """What the requests of a person need."""
+
+    async def of_customer(self, customer: UUID, transaction: Transaction) -> Sequence[Submission]:
+        """Every living source record of the customer that this id stands for, as received, by id."""
+        ...
+
+    def note_erasure(self, barrier: ErasureBarrierSet, effects: Effects) -> None:
+        """Notes an erasure that waits for its barrier; a repeat changes nothing."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from uuid import UUID
 
@@ -27,10 +28,8 @@ class FinishMoves:
     async def run(self) -> None:
         """Works until cancelled; waits out what may heal."""
         while True:
-            try:
+            with contextlib.suppress(TransientError):
                 await self.finish()
-            except TransientError:
-                pass
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def finish(self, touching: Collection[UUID] | None = None) -> int:
