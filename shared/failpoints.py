@@ -29,6 +29,10 @@ FAILPOINTS = frozenset(
         "relay.after_claim_before_publish",
         "relay.after_publish_before_delete",
         "relay.takeover_before_publish",
+        # services.analytics: rows, folds and counters of one batch.
+        "analytics.after_rows_before_folds",
+        "analytics.before_writes",
+        "analytics.mark_pass_before_writes",
         # shared.sealing: a slot rotation, after each of its steps and before that is recorded.
         "rotation.after_plan",
         "rotation.after_slot_keys",
