@@ -1,0 +1,142 @@
+"""The store port of analytics: one suite, played in memory and on real MongoDB."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from services.analytics.domain.cells import Cell, Count
+from services.analytics.figures import Figures
+from services.analytics.migrations import MIGRATIONS
+from services.analytics.mongo import CONTRIBUTIONS, MongoSnapshot, writes
+from services.analytics.ports import Arrival, Changes
+from services.analytics.recompute import counted, recompute
+from services.analytics.use_cases import CountBatch, FoldMarked
+from shared.storage import Store, Transaction, migrate
+from tests.analytics_world import NOW, History, MemoryWorld, World, play
+
+PARTITIONS = 3
+
+
+class MongoWorld:
+    """The ports on MongoDB, each batch in a transaction as the worker runs it."""
+
+    def __init__(self, store: Store, partitions: int) -> None:
+        self.store, self.partitions = store, partitions
+        self._count, self._fold = CountBatch(self.owner, lambda: NOW), FoldMarked(lambda: NOW)
+
+    def owner(self, customer: object) -> int:
+        return customer.int % self.partitions  # type: ignore[attr-defined, no-any-return]
+
+    async def deliver(self, partition: int, arrivals: Sequence[Arrival]) -> None:
+        async def work(transaction: Transaction) -> None:
+            await self._apply(await self._count(arrivals, partition, MongoSnapshot(self.store, transaction)), transaction)
+
+        await self.store.transaction(work)
+
+    async def pass_marks(self) -> bool:
+        return any([await self._pass(partition) for partition in range(self.partitions)])
+
+    async def counted(self) -> dict[Cell, Count]:
+        return await counted(self.store)
+
+    async def recomputed(self) -> dict[Cell, Count]:
+        return await recompute(self.store)
+
+    async def _pass(self, partition: int) -> bool:
+        async def work(transaction: Transaction) -> bool:
+            changes = await self._fold(partition, MongoSnapshot(self.store, transaction))
+            if changes is not None:
+                await self._apply(changes, transaction)
+            return changes is not None
+
+        return await self.store.transaction(work)
+
+    async def _apply(self, changes: Changes, transaction: Transaction) -> None:
+        for collection, operations in writes(changes):
+            await self.store.collection(collection).bulk(operations, transaction=transaction)
+
+
+@pytest.fixture
+async def store(mongodb_uri: str, namespace: str) -> AsyncIterator[Store]:
+    store = await Store.connect(mongodb_uri, database="analytics", namespace=namespace)
+    await store.wait_until_ready()
+    await migrate(store, MIGRATIONS)
+    yield store
+    await store.drop()
+    store.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("mongodb", marks=pytest.mark.servers)])
+def world(request: pytest.FixtureRequest) -> World:
+    if request.param == "memory":
+        return MemoryWorld(PARTITIONS)
+    return MongoWorld(request.getfixturevalue("store"), PARTITIONS)
+
+
+def eventful(seed: int) -> History:
+    dice, history = random.Random(seed), History()
+    for _ in range(40):
+        deed = dice.choices(["submit", "order", "merge", "erase"], [4, 4, 2, 1])[0]
+        one, other = dice.randrange(5), dice.randrange(5)
+        if deed == "submit":
+            history.submit(one, dice.randint(1, 3))
+        elif deed == "order":
+            history.submit(one, dice.randint(1, 3), amount_minor=dice.randint(-300, 900))
+        elif deed == "merge":
+            history.merge(one, other)
+        else:
+            history.erase(one)
+    return history
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_counters_equal_a_recomputation_and_the_truth_in_any_order(world: World, seed: int) -> None:
+    history, dice = eventful(seed), random.Random(seed)
+    events = history.events + dice.sample(history.events, 5)
+    dice.shuffle(events)
+    await play(world, events, [dice.randint(1, 8) for _ in range(4)], mark_passes_between=seed % 2 == 0)
+    assert await world.counted() == history.truth()
+    assert await world.recomputed() == history.truth()
+
+
+async def test_one_batch_gives_what_batches_of_one_give(world: World) -> None:
+    history = eventful(9)
+    await play(world, history.events, [1_000])
+    assert await world.counted() == history.truth()
+
+
+@pytest.mark.servers
+async def test_an_erased_row_keeps_nothing_but_its_mark(store: Store) -> None:
+    history = History()
+    history.submit(0, 1, amount_minor=500)
+    history.erase(0)
+    await play(MongoWorld(store, PARTITIONS), history.events, [1])
+    (row,) = await store.collection(CONTRIBUTIONS).find({})
+    assert row.keys() == {"_id", "erased"}
+
+
+@pytest.mark.servers
+async def test_figures_are_summed_over_partitions(store: Store) -> None:
+    history = History()
+    history.submit(0, 1, amount_minor=500)
+    history.submit(1, 1, amount_minor=700)
+    history.submit(1, 2, amount_minor=900)
+    history.submit(2, 2)
+    await play(MongoWorld(store, PARTITIONS), history.events, [2])
+    figures = Figures(store)
+    totals = await figures.totals()
+    assert totals["revenue_minor"] == {"CNY": 2_100}
+    assert {name: totals[name] for name in ("customers", "buyers", "repeat_buyers", "submissions", "orders")} == {
+        "customers": 3,
+        "buyers": 2,
+        "repeat_buyers": 1,
+        "submissions": 4,
+        "orders": 3,
+    }
+    assert await figures.series("revenue", "month", "", "", currency="CNY") == [{"at": "2026-01", "value": 1_200}, {"at": "2026-02", "value": 900}]
+    assert await figures.series("returning_buyers", "month", "2026-01-15", "2026-02") == [{"at": "2026-02", "value": 1}]
+    assert await figures.series("submissions", "month", "", "2026-01", split="kind") == [{"at": "2026-01", "kind": "transaction", "value": 2}]
+    assert await figures.top_products("quantity", "CNY", "", "", 10) == [{"key": "tea", "currency": "CNY", "value": 3}]
