@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -45,20 +44,16 @@ def test_every_command_explains_itself(path):
     assert command.help
 
 
-def test_help_appears_within_a_second():
-    # given: the files are in the page cache
-    call = [sys.executable, "-m", "deploy.local.cli", "--help"]
-    subprocess.run(call, capture_output=True, check=True)
+def test_help_waits_for_nothing_slow():
+    # given: what takes most of a second to import, and what only some commands need
+    slow = ["aiokafka", "faststream", "motor", "pymongo", "fastapi", "pydantic", "httpx", "cryptography", "jgo", "opentelemetry"]
+    code = f"import sys, deploy.local.cli; print([name for name in {slow!r} if name in sys.modules])"
 
-    # when: the best of three, since the machine may be busy
-    seconds = []
-    for _ in range(3):
-        began = time.monotonic()
-        subprocess.run(call, capture_output=True, check=True)
-        seconds.append(time.monotonic() - began)
+    # when
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     # then
-    assert min(seconds) < 1.0
+    assert printed.strip() == "[]"
 
 
 @pytest.mark.parametrize("arguments", [["customer", "x"], ["topics", "list"], ["dead-letters", "list"], ["channel", "list"]], ids=" ".join)
