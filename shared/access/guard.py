@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from fastapi.routing import iter_route_contexts
 
 from shared.access.denials import forbidden, issuer_unreachable, unauthenticated
 from shared.access.issuer_keys import IssuerKeys, IssuerUnreachable, JwksIssuer, LocalIssuer
@@ -113,7 +112,7 @@ class Access:
         Raises:
             RuntimeError: a route outside `open` has no guard; the message lists all of them.
         """
-        unguarded = sorted({path for path, guarded in _routes(app.routes) if not guarded and path not in open})
+        unguarded = sorted({path for path, guarded in _routes(app) if not guarded and path not in open})
         if unguarded:
             raise RuntimeError(f"routes without access control: {', '.join(unguarded)}")
 
@@ -124,15 +123,12 @@ def checks_access(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def _routes(routes: Collection[BaseRoute]) -> Iterator[tuple[str, bool]]:
-    for route in routes:
-        included = getattr(route, "original_router", None)  # FastAPI keeps an included router as one entry and resolves it late.
-        if included is not None:
-            yield from _routes(included.routes)
-            continue
-        path = str(getattr(route, "path", route))
-        marked = getattr(getattr(route, "endpoint", None), _GUARDED, False)
-        yield path, marked or (isinstance(route, APIRoute) and _has_guard(route.dependant))
+def _routes(application: FastAPI) -> Iterator[tuple[str, bool]]:
+    """Path of every route as it is served, included routers resolved, and whether it is guarded."""
+    for route in iter_route_contexts(application.routes):
+        dependant = getattr(route, "dependant", None)
+        marked = getattr(route.endpoint, _GUARDED, False)
+        yield str(route.path), marked or (dependant is not None and _has_guard(dependant))
 
 
 def _has_guard(dependant: Dependant) -> bool:

@@ -159,6 +159,30 @@ def test_raw_and_mounted_routes_must_say_that_they_check(access: Access) -> None
     access.assert_every_route_guarded(app, open={"/static"})
 
 
+def test_an_included_router_counts_by_the_path_it_is_served_at(access: Access) -> None:
+    """Else `/admin/livez` would pass for the open `/livez`."""
+    router = APIRouter()
+
+    @router.get("/livez")
+    async def livez() -> None: ...
+
+    app = FastAPI(openapi_url=None)
+    app.include_router(router, prefix="/admin")
+    with pytest.raises(RuntimeError, match="/admin/livez"):
+        access.assert_every_route_guarded(app, open={"/livez"})
+
+
+def test_a_guard_given_where_the_router_is_included_counts(access: Access) -> None:
+    router = APIRouter()
+
+    @router.get("/figures")
+    async def figures() -> None: ...
+
+    app = FastAPI(openapi_url=None)
+    app.include_router(router, dependencies=[Depends(access.require("figures:read"))])
+    access.assert_every_route_guarded(app)
+
+
 class Issuer(httpx.AsyncBaseTransport):
     """An issuer's JWKS address."""
 
