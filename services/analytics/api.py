@@ -17,7 +17,9 @@ from shared.storage import Store
 
 SMALL_CELL_NOTE = "Counts below 10 are exact and for internal roles only; external editions leave them out."
 
-Period = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}(-\d{2})?)?$", description="Day or month, ISO 8601, included; empty for no limit.")]
+_PERIOD = r"^(\d{4}-\d{2}(-\d{2})?)?$"
+From = Annotated[str, Query(alias="from", pattern=_PERIOD, description="First day or month, ISO 8601; empty for no limit.")]
+To = Annotated[str, Query(pattern=_PERIOD, description="Last day or month, included; empty for no limit.")]
 Currency = Annotated[str | None, Query(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
 
 
@@ -35,20 +37,36 @@ class Kpis(BaseModel):
     note: str = SMALL_CELL_NOTE
 
 
+class Point(BaseModel):
+    """One value; `split` is the channel, kind, product or currency that it is about, if the series is split."""
+
+    at: str
+    value: int
+    split: str | None = None
+
+
 class Series(BaseModel):
-    """Points in order of time: `at` (period), `value`, and the side it was split by."""
+    """Points in order of time."""
 
     metric: Metric
     by: Grain
-    points: list[dict[str, Any]]
+    points: list[Point]
     note: str = SMALL_CELL_NOTE
 
 
+class Item(BaseModel):
+    """A product by its code, and what it sold in one currency: money in its smallest unit, or pieces."""
+
+    key: str
+    currency: str
+    value: int
+
+
 class Top(BaseModel):
-    """Products with the highest value: `key` (product code), `currency`, `value`."""
+    """Products with the highest value, highest first."""
 
     metric: Metric
-    items: list[dict[str, Any]]
+    items: list[Item]
 
 
 class Step(BaseModel):
@@ -80,8 +98,8 @@ def router(access: Access, figures: Figures, store: Store) -> APIRouter:
     async def series(
         metric: Metric,
         by: Grain = "day",
-        from_: Annotated[Period, Query(alias="from")] = "",
-        to: Period = "",
+        from_: From = "",
+        to: To = "",
         split: Split | None = None,
         currency: Currency = None,
     ) -> Series:
@@ -94,21 +112,22 @@ def router(access: Access, figures: Figures, store: Store) -> APIRouter:
         if metric == "revenue" and currency is None:
             split = "currency"
         grain: Grain = "month" if metric in {"new_buyers", "returning_buyers"} else by
-        return Series(metric=metric, by=grain, points=await figures.series(metric, grain, from_, to, split, currency))
+        points = await figures.series(metric, grain, from_, to, split, currency)
+        return Series(metric=metric, by=grain, points=[Point(**point) for point in points])
 
     @routes.get("/top", dependencies=reads_figures)
     async def top(
         metric: Metric = "revenue",
         by: Annotated[str, Query(pattern="^product$")] = "product",
         currency: Currency = None,
-        from_: Annotated[Period, Query(alias="from")] = "",
-        to: Period = "",
+        from_: From = "",
+        to: To = "",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 10,
     ) -> Top:
         """The products that sell best."""
         if metric not in {"revenue", "quantity"}:
             raise Problem(422, "metric_not_available", "Products are ranked by revenue or quantity.", "产品只能按收入或数量排名。", "metric")
-        return Top(metric=metric, items=await figures.top_products(metric, currency, from_, to, limit))
+        return Top(metric=metric, items=[Item(**item) for item in await figures.top_products(metric, currency, from_, to, limit)])
 
     @routes.get("/trace/{submission_id}", dependencies=[Depends(access.require("trace:read"))], tags=["trace"])
     async def trace(submission_id: UUID) -> Trace:

@@ -39,11 +39,14 @@ class Figures:
     async def series(
         self, metric: Metric, by: Grain, first: str, last: str, split: Split | None = None, currency: str | None = None
     ) -> list[dict[str, Any]]:
-        """Points in order of time, periods without anything left out; `first` and `last` are ISO 8601 periods, both included, or empty."""
+        """Points `at`, `value` and, if it was asked for, `split` in order of time; periods without anything are left out.
+
+        `first` and `last` are ISO 8601 periods, both included, or empty.
+        """
         monthly = metric in _MONTHLY
         key: Document = {"at": "$period" if by == "day" or monthly else {"$substrBytes": ["$period", 0, 7]}}
         if split is not None:
-            key[split] = f"${SPLITS[metric][split]}"
+            key["split"] = f"${SPLITS[metric][split]}"
         groups = await self._sum(_filter(metric, first, last, currency, monthly), key)
         points = [{**group["_id"], "value": group[_measure(metric)]} for group in groups if group["n"]]
         return sorted(points, key=lambda point: tuple(point[name] for name in key))

@@ -138,5 +138,5 @@ async def test_figures_are_summed_over_partitions(store: Store) -> None:
     }
     assert await figures.series("revenue", "month", "", "", currency="CNY") == [{"at": "2026-01", "value": 1_200}, {"at": "2026-02", "value": 900}]
     assert await figures.series("returning_buyers", "month", "2026-01-15", "2026-02") == [{"at": "2026-02", "value": 1}]
-    assert await figures.series("submissions", "month", "", "2026-01", split="kind") == [{"at": "2026-01", "kind": "transaction", "value": 2}]
+    assert await figures.series("submissions", "month", "", "2026-01", split="kind") == [{"at": "2026-01", "split": "transaction", "value": 2}]
     assert await figures.top_products("quantity", "CNY", "", "", 10) == [{"key": "tea", "currency": "CNY", "value": 3}]
