@@ -1,0 +1,52 @@
+"""Canary values as patterns: each in the forms in which a store may write it down."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+CHUNK_BYTES = 4 * 1024 * 1024
+SHORTEST = 4
+"""A shorter value is found everywhere by chance."""
+
+
+class Canaries:
+    """Finds any of several values in bytes, upper or lower case, as UTF-8, UTF-16 or with JSON escapes.
+
+    Raises:
+        ValueError: a value is too short to prove anything.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = list(values)
+        if not self._values or any(len(value) < SHORTEST and value.isascii() for value in self._values):
+            raise ValueError(f"canaries must have at least {SHORTEST} characters")
+        self._number = {form.lower(): number for number, value in enumerate(self._values) for form in _forms(value)}
+        # Longest first: of two forms that begin alike the longer one is the better name.
+        self._pattern = re.compile(b"|".join(re.escape(form) for form in sorted(self._number, key=len, reverse=True)), re.IGNORECASE)
+        self._overlap = max(map(len, self._number))
+
+    def in_bytes(self, content: bytes) -> set[int]:
+        """Numbers of the canaries that stand in these bytes."""
+        return {self._number[match.group().lower()] for match in self._pattern.finditer(content)}
+
+    def in_file(self, path: Path) -> tuple[set[int], int]:
+        """Numbers of the canaries in a file of any size, and the bytes read."""
+        found: set[int] = set()
+        size, tail = 0, b""
+        for chunk in _chunks(path):
+            found |= self.in_bytes(tail + chunk)
+            size, tail = size + len(chunk), (tail + chunk)[-self._overlap :]
+        return found, size
+
+
+def _forms(value: str) -> set[bytes]:
+    return {value.encode(), value.encode("utf-16-le"), json.dumps(value)[1:-1].encode()}
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
