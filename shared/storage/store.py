@@ -12,7 +12,7 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from shared.storage.collection import Collection, Document
-from shared.storage.errors import TransientStorageError, translated
+from shared.storage.errors import StorageError, TransientStorageError, translated
 from shared.storage.session import RETRY_SECONDS, Session, Transaction
 
 T = TypeVar("T")
@@ -116,10 +116,15 @@ class Store:
         return int(answer["transactionLifetimeLimitSeconds"])
 
     async def create_collection(self, name: str, **options: Any) -> None:
-        """Creates the collection unless it exists. For migrations."""
-        if name not in await self.collection_names():
+        """Creates the collection unless it exists. For migrations; several processes may do so at once."""
+        if name in await self.collection_names():
+            return
+        try:
             with translated():
                 await self._native.create_collection(name, check_exists=False, **options)
+        except StorageError:
+            if name not in await self.collection_names():  # else another process was as fast
+                raise
 
     async def collection_names(self) -> list[str]:
         """Names of the collections that exist."""

@@ -114,7 +114,7 @@ async def test_an_erased_customer_is_gone_with_its_aliases_and_comes_back_as_som
         sent = await one.send({3: {"phone": "+8613800000001", "email": "a@shop.example"}})
         await until(one.settled)
         holder = (await one.customers())[submission_id(3)]
-        absorbed = next(each for each in alias if await _state(one, each) == "alias")
+        [absorbed] = [each for each in alias if await _state(one, each) == "alias"]
 
         request = await set_barrier(one, UUID(bytes=absorbed))
         await until(lambda: _done(one, request))
