@@ -16,7 +16,6 @@ from deploy.local.mongodb_server import MongodbServer
 from deploy.local.places import Places
 
 SERVICES = ("intake", "dedup", "profile", "analytics", "privacy")
-FAILPOINT, FAILPOINT_SERVICE = "KEHU_FAILPOINT", "KEHU_FAILPOINT_SERVICE"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -94,8 +93,6 @@ class Stack:
             "KEHU_MONGODB_URI": self.mongodb_uri(name),
             "KEHU_NAMESPACE": self.namespace,
             "PYTHONUNBUFFERED": "1",
-            # A failpoint is for the first start of one service only: a restart that met it again would never get past it.
-            FAILPOINT: os.environ.get(FAILPOINT, "") if name == os.environ.get(FAILPOINT_SERVICE) else "",
         }
         return Child(name, [sys.executable, "-m", f"services.{name}"], self.places.logs / f"{name}.log", environment, ROOT, 12)
 

@@ -20,7 +20,7 @@ from deploy.local.child import Child
 from deploy.local.kafka_jars import class_path
 from deploy.local.kafka_server import START_TIMEOUT_S
 from deploy.local.places import Places
-from deploy.local.stack import FAILPOINT, Stack
+from deploy.local.stack import Stack
 from deploy.local.state import FAILED, READY, STOPPING, ChildState, StackState, created_at, end_leftovers, read_state, write_state
 
 POLL_S = 0.2
@@ -178,7 +178,6 @@ class Supervisor:
         for watched in self.watched.values():
             if not watched.child.running and self._is_due(watched):
                 watched.restarts += 1
-                watched.child.environment[FAILPOINT] = ""
                 self._run(watched)
                 self._publish()
 
