@@ -25,7 +25,7 @@ from deploy.local.state import FAILED, READY, STOPPING, ChildState, StackState, 
 
 POLL_S = 0.2
 LOG_CHECK_S = 10.0
-SERVICES_READY_S = 60.0
+SERVICES_READY_S = 150.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 HEALTHY_AFTER_S = 60.0
 """A process that lived this long starts again without delay."""

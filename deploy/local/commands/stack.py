@@ -15,7 +15,7 @@ from deploy.local.connection import CommandFailed
 from deploy.local.places import Places
 from deploy.local.state import FAILED, READY, StackState, end_leftovers, read_state
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
 
