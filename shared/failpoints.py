@@ -67,6 +67,13 @@ FAILPOINTS = frozenset(
         "dedup.erasure_begun",
         "dedup.before_erasure_part",
         "dedup.after_erasure_part",
+        # services.intake: from the door to the answer.
+        "intake.before_write",
+        "intake.after_keys_before_ledger",
+        "intake.before_commit",
+        "intake.after_commit_before_answer",
+        "intake.import_between_chunks",
+        "intake.drained_before_receipt",
     }
 )
 """Every failpoint in the code, by area. A service adds its names here."""

@@ -40,20 +40,20 @@ class Delivery:
         await _patiently(lambda: migrate(context.store, self._service.migrations))
         await _patiently(context.keyring.start)
         await _patiently(context.relay.start)
+        work = (evict_destroyed_keys(context.broker, context.keyring), self._consume(), *(task() for task in self._service.tasks))
+        self._tasks = [asyncio.ensure_future(each) for each in work]
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for ended in done:
+            ended.result()
+        raise RuntimeError("a task that must not end has ended")
+
+    async def _consume(self) -> None:
+        """Waits for Kafka, which may be away while the other tasks work (intake accepts all the same), then consumes until a worker fails."""
+        context = self._service.context
         await context.broker.start()
         for worker in self._service.workers:
             await worker.start()
-        eviction = asyncio.ensure_future(evict_destroyed_keys(context.broker, context.keyring))
-        self._tasks = [eviction, *(asyncio.ensure_future(task()) for task in self._service.tasks)]
-        broken = asyncio.ensure_future(context.broker.wait_for_failure())
-        await asyncio.wait([broken, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-        if broken.done():
-            raise broken.result()
-        broken.cancel()
-        for ended in self._tasks:
-            if ended.done():
-                ended.result()
-        raise RuntimeError("a task that must not end has ended")
+        raise await context.broker.wait_for_failure()
 
     async def stop(self) -> None:
         """Lets the batch in flight finish, publishes what is due, and closes everything."""

@@ -11,7 +11,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 LINKS_MAX = 32
 """A batch of thousands links to a sample of its causes; more would cost more than it tells."""
@@ -58,6 +58,15 @@ def span_context(traceparent: str) -> SpanContext | None:
     except ValueError:
         return None
     return context if context.is_valid else None
+
+
+@contextmanager
+def request_span(name: str, traceparent: str | None) -> Iterator[Span]:
+    """The span around one HTTP request, under the caller's span where it names one."""
+    parent = span_context(traceparent) if traceparent else None
+    context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None
+    with tracer().start_as_current_span(name, context=context, kind=SpanKind.SERVER, record_exception=False, set_status_on_exception=False) as span:
+        yield span
 
 
 def _links(traceparents: Iterable[str | None]) -> list[Link]:

@@ -1,0 +1,200 @@
+"""The ledger in MongoDB: row, data key, sealed body and outbox in one transaction.
+
+Documents:
+    ledger      {_id: submission id, state, digest, channel, received_at, batch}; `batch` names the documents of `outbox` and `bodies`.
+    bodies      {_id: batch, expires_at, published_at?, sealed: {submission id as hex: bytes}}; one per transaction, so that seven days
+                of bodies cost one document and one expiry for many submissions.
+    quarantine  {_id: submission id, channel, received_at, expires_at, reasons, fields, sealed}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.intake.events import accepted_event, quarantined_event
+from services.intake.migrations import BODIES, LEDGER, OUTBOX, QUARANTINE
+from services.intake.ports import Entry, LedgerRow, Verdict
+from shared.contracts.event import Outgoing
+from shared.contracts.submission import BODY_VERSION
+from shared.failpoints import failpoint
+from shared.messaging import enqueue
+from shared.sealing import DataKey, KeyRing, body_aad
+from shared.storage import DuplicateKey, Store, Transaction
+
+BODY_KEPT = timedelta(days=7)
+"""As long as the topic keeps its records; afterwards the body lives in dedup's source record."""
+_RACES_MAX = 20
+_ROW = {"state": 1, "digest": 1}
+
+
+class MongoLedger:
+    """`Ledger` on MongoDB.
+
+    Args:
+        store: intake's database; an `OutboxRelay` must have been made for it.
+        body_kept: how long a sealed body stays here.
+    """
+
+    def __init__(self, store: Store, keyring: KeyRing, body_kept: timedelta = BODY_KEPT) -> None:
+        self._store, self._keyring, self._body_kept = store, keyring, body_kept
+
+    async def write(self, entries: Sequence[Entry]) -> list[Verdict]:
+        """See `Ledger.write`. Two processes may race for one id: the loser's transaction is void and is run again on fresh reads."""
+        sealed = _Sealed(self._keyring, entries)
+
+        async def work(transaction: Transaction) -> list[Verdict]:
+            return await self._write(entries, sealed, transaction)
+
+        for attempt in range(_RACES_MAX):
+            try:
+                verdicts = await self._store.transaction(work)
+            except DuplicateKey:
+                await asyncio.sleep(random.uniform(0, 0.002) * attempt)  # noqa: S311 - jitter
+            else:
+                failpoint("intake.after_commit_before_answer")
+                return verdicts
+        raise DuplicateKey("a submission id stays taken although its ledger row is not there")
+
+    async def _write(self, entries: Sequence[Entry], sealed: _Sealed, transaction: Transaction) -> list[Verdict]:
+        ledger = self._store.collection(LEDGER)
+        rows = await ledger.find_by_ids({entry.submission_id.bytes for entry in entries}, projection=_ROW, transaction=transaction)
+        verdicts, fresh, corrected = _judge(entries, rows)
+        if not fresh and not corrected:
+            return verdicts
+        await self._keyring.insert([sealed.draft(entry) for entry in fresh], transaction)
+        failpoint("intake.after_keys_before_ledger")
+        await self._insert(fresh, corrected, await sealed.bytes_of(fresh, corrected), transaction)
+        failpoint("intake.before_commit")
+        return verdicts
+
+    async def _insert(self, fresh: Sequence[Entry], corrected: Sequence[Entry], sealed: dict[UUID, bytes], transaction: Transaction) -> None:
+        accepted = [entry for entry in (*fresh, *corrected) if entry.checked is not None]
+        set_aside = [entry for entry in fresh if entry.checked is None]
+        ledger, quarantine = self._store.collection(LEDGER), self._store.collection(QUARANTINE)
+        batch = (await enqueue(transaction, self._store, self._events(accepted, set_aside, sealed)))[0]
+        await ledger.insert_many([_row(entry, batch) for entry in fresh], transaction=transaction)
+        for entry in corrected:
+            await ledger.update_one({"_id": entry.submission_id.bytes}, {"$set": _row(entry, batch)}, transaction=transaction)
+            await quarantine.delete_one({"_id": entry.submission_id.bytes}, transaction=transaction)
+        if accepted:
+            await self._store.collection(BODIES).insert_one(self._bodies(accepted, sealed, batch), transaction=transaction)
+        await quarantine.insert_many([self._set_aside(entry, sealed[entry.submission_id]) for entry in set_aside], transaction=transaction)
+
+    def _events(self, accepted: Sequence[Entry], set_aside: Sequence[Entry], sealed: dict[UUID, bytes]) -> list[Outgoing]:
+        return [accepted_event(entry, sealed[entry.submission_id]) for entry in accepted] + [quarantined_event(entry) for entry in set_aside]
+
+    def _bodies(self, accepted: Sequence[Entry], sealed: dict[UUID, bytes], batch: str) -> dict[str, Any]:
+        return {
+            "_id": batch,
+            "expires_at": datetime.now(UTC) + self._body_kept,
+            "sealed": {entry.submission_id.hex: sealed[entry.submission_id] for entry in accepted},
+        }
+
+    def _set_aside(self, entry: Entry, sealed: bytes) -> dict[str, Any]:
+        return {
+            "_id": entry.submission_id.bytes,
+            "channel": entry.channel.id,
+            "received_at": entry.received_at,
+            "expires_at": entry.received_at + self._body_kept,
+            "reasons": [finding.code for finding in entry.findings],
+            "fields": [finding.field for finding in entry.findings],
+            "sealed": sealed,
+        }
+
+    async def find(self, submission_id: UUID) -> LedgerRow | None:
+        """See `Ledger.find`."""
+        row = await self._store.collection(LEDGER).find_one({"_id": submission_id.bytes})
+        if row is None:
+            return None
+        if row["state"] == "quarantined":
+            document = await self._store.collection(QUARANTINE).find_one({"_id": submission_id.bytes})
+            return _ledger_row(row, reasons=document)
+        bodies = await self._store.collection(BODIES).find_one({"_id": row["batch"]}, projection={"published_at": 1})
+        waiting = await self._store.collection(OUTBOX).find_one({"_id": row["batch"]}, projection={"_id": 1})
+        return _ledger_row(row, bodies=bodies, published=waiting is None)
+
+    async def quarantined(self, channel_id: str | None, limit: int) -> list[LedgerRow]:
+        """See `Ledger.quarantined`."""
+        wanted = {} if channel_id is None else {"channel": channel_id}
+        found = await self._store.collection(QUARANTINE).find(wanted, projection={"sealed": 0}, sort=[("received_at", -1)], limit=limit)
+        return [_ledger_row({**document, "state": "quarantined"}, reasons=document) for document in found]
+
+    async def mark_published(self, batches: Sequence[str]) -> None:
+        """Notes when these outbox documents were acknowledged by Kafka. A mark that is lost costs the time, not the fact."""
+        await self._store.collection(BODIES).update_many({"_id": {"$in": list(batches)}}, {"$set": {"published_at": datetime.now(UTC)}})
+
+
+class _Sealed:
+    """Seals each new entry once, however often the transaction is run again."""
+
+    def __init__(self, keyring: KeyRing, entries: Sequence[Entry]) -> None:
+        self._keyring = keyring
+        self._drafts = keyring.draft(entry.submission_id for entry in entries)
+        self._bytes: dict[UUID, bytes] = {}
+
+    def draft(self, entry: Entry) -> Any:
+        """The drafted key of a new submission."""
+        return self._drafts[entry.submission_id]
+
+    async def bytes_of(self, fresh: Sequence[Entry], corrected: Sequence[Entry]) -> dict[UUID, bytes]:
+        """Sealed bodies; a corrected entry keeps the key that its quarantined content was sealed with."""
+        for entry in fresh:
+            if entry.submission_id not in self._bytes:
+                self._bytes[entry.submission_id] = _seal(self._drafts[entry.submission_id].key, entry)
+        keys = await self._keyring.open(entry.submission_id for entry in corrected) if corrected else {}
+        again = {entry.submission_id: _seal(key, entry) for entry in corrected if (key := keys[entry.submission_id]) is not None}
+        return self._bytes | again
+
+
+def _seal(key: DataKey, entry: Entry) -> bytes:
+    return key.seal(entry.plain, body_aad(entry.submission_id, BODY_VERSION))
+
+
+def _judge(entries: Sequence[Entry], rows: dict[bytes, dict[str, Any]]) -> tuple[list[Verdict], list[Entry], list[Entry]]:
+    """Verdicts in order, entries new to the ledger, and entries that correct a quarantined one. The first of equal ids wins."""
+    verdicts: list[Verdict] = []
+    fresh: list[Entry] = []
+    corrected: list[Entry] = []
+    known = {raw_id: (row["state"], row["digest"]) for raw_id, row in rows.items()}
+    for entry in entries:
+        raw_id, new = entry.submission_id.bytes, "quarantined" if entry.checked is None else "accepted"
+        state, digest = known.get(raw_id, ("", b""))
+        if not state or (state == "quarantined" and new == "accepted" and raw_id in rows):
+            (corrected if state else fresh).append(entry)
+            known[raw_id] = (new, entry.digest)
+            verdicts.append("accepted" if new == "accepted" else "quarantined")
+        else:
+            verdicts.append("duplicate" if state == "erased" or digest == entry.digest else "conflict")
+    return verdicts, fresh, corrected
+
+
+def _row(entry: Entry, batch: str) -> dict[str, Any]:
+    return {
+        "_id": entry.submission_id.bytes,
+        "state": "quarantined" if entry.checked is None else "accepted",
+        "digest": entry.digest,
+        "channel": entry.channel.id,
+        "received_at": entry.received_at,
+        "batch": batch,
+    }
+
+
+def _ledger_row(
+    row: dict[str, Any], *, bodies: dict[str, Any] | None = None, published: bool = False, reasons: dict[str, Any] | None = None
+) -> LedgerRow:
+    return LedgerRow(
+        submission_id=UUID(bytes=row["_id"]),
+        state=row["state"],
+        channel_id=row["channel"],
+        received_at=row["received_at"],
+        published_at=bodies.get("published_at") if bodies else None,
+        published=published,
+        erased_at=row.get("erased_at"),
+        reasons=tuple(reasons["reasons"]) if reasons else (),
+        fields=tuple(reasons["fields"]) if reasons else (),
+    )
