@@ -120,6 +120,9 @@ class ReplaceableProducer:
         except (KafkaError, OSError, TimeoutError) as error:
             await _close(native)
             raise PublishFailed(type(error).__name__) from error
+        except asyncio.CancelledError:
+            await _close(native)
+            raise
         return native
 
     def _discard(self, native: AIOKafkaProducer) -> None:
