@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
-
-import httpx
 
 from deploy.local.client import ServiceClient
 from deploy.local.commands.show import err, out
 from deploy.local.connection import CommandFailed, Connection
 
-Files = dict[str, tuple[str, IO[bytes] | bytes, str]]
+Files = dict[str, tuple[str | None, IO[bytes] | bytes, str]]
 
 BATCH = 500
-IMPORT_BYTES_TIMEOUT_S = 300
+IMPORT_TIMEOUT_S = 3_600
 _SHOWN_REFUSALS = 20
 
 
@@ -28,12 +28,14 @@ class Result:
 
     Attributes:
         refused: row number, code and field of each refused row.
+        refused_unlisted: refused beyond those.
     """
 
     accepted: int = 0
     duplicate: int = 0
     quarantined: int = 0
     refused: list[tuple[int, str, str]] = field(default_factory=list)
+    refused_unlisted: int = 0
 
     def take(self, row: int, item: dict[str, Any]) -> None:
         """Count one answer."""
@@ -45,7 +47,7 @@ class Result:
 
 def report(result: Result) -> None:
     """Print counts, and the first refused rows."""
-    refused = len(result.refused)
+    refused = len(result.refused) + result.refused_unlisted
     good = f"accepted {result.accepted:,}, duplicate {result.duplicate:,}, quarantined {result.quarantined:,}"
     out.print(f"{good}, refused {refused:,}", highlight=False)
     for row, code, name in result.refused[:_SHOWN_REFUSALS]:
@@ -57,46 +59,47 @@ def report(result: Result) -> None:
 def send_lines(connection: Connection, file: Path, channel: str) -> Result:
     """JSON lines, in batches, each row answered on its own."""
     result = Result()
-    with _door(connection, channel) as door, _bar(file.stat().st_size) as advance:
-        for first, lines in _batches(file):
-            submissions = [_parsed(number, line) for number, line in enumerate(lines, first)]
-            for number, item in enumerate(_post(door, submissions), first):
-                result.take(number, item)
-            advance(sum(len(line) for line in lines))
+    with _door(connection, channel) as intake, _bar(file.stat().st_size) as advance:
+        for rows in _batches(file):
+            submissions = [_parsed(row, line) for row, line in rows]
+            answer = intake.post("/v1/submissions:batch", params={"channel": channel}, json={"submissions": submissions})
+            for (row, _), item in zip(rows, answer["items"], strict=True):
+                result.take(row, item)
+            advance(sum(len(line) for _, line in rows))
     return result
 
 
 def send_table(connection: Connection, file: Path, mapping: Path, channel: str) -> Result:
-    """A CSV or TSV file as one import; intake reads it row by row."""
-    with _door(connection, channel) as door, file.open("rb") as content:
-        files: Files = {"file": (file.name, content, "text/csv"), "mapping": (mapping.name, mapping.read_bytes(), "application/yaml")}
-        answer = door.post("/v1/imports", files=files, timeout=IMPORT_BYTES_TIMEOUT_S)
-    body = _checked(answer)
-    refused = [(int(row["row"]), str(row["code"]), str(row.get("field") or "")) for row in body.get("rejects", [])]
-    return Result(int(body.get("accepted", 0)), int(body.get("duplicate", 0)), int(body.get("quarantined", 0)), refused)
+    """A CSV file as one import; intake reads it row by row, so it may be larger than memory."""
+    with _door(connection, channel) as intake, file.open("rb") as content:
+        # The mapping goes first: intake needs it before the first row.
+        files: Files = {"mapping": (None, mapping.read_bytes(), "application/yaml"), "file": (file.name, content, "text/csv")}
+        # Named after the content, so that sending the file again resumes or repeats the same import.
+        query = {"channel": channel, "import_id": _digest(file)}
+        body = intake.post("/v1/imports", params=query, files=files, timeout=IMPORT_TIMEOUT_S)
+    refused = [(int(row["row"]), str(row["code"]), str(row["field"])) for row in body["rejects"]]
+    return Result(int(body["accepted"]), int(body["duplicate"]), refused=refused, refused_unlisted=int(body["rejects_left_out"]))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:32]
 
 
 @contextmanager
-def _door(connection: Connection, channel: str) -> Iterator[httpx.Client]:
-    """The door under a write key of this run, revoked at the end."""
+def _door(connection: Connection, channel: str) -> Iterator[ServiceClient]:
+    """Intake, with the channel made unless it is there."""
     with ServiceClient(connection, "intake", ["admin"]) as intake:
-        made = intake.post("/v1/channels", json={"id": channel, "kind": "file", "trust": 50})
-    headers = {"authorization": f"Bearer {made['write_key']}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{connection.ports['intake']}", headers=headers, timeout=60) as door:
-        yield door
+        if channel not in {each["id"] for each in intake.get("/v1/channels")}:
+            intake.post("/v1/channels", json={"id": channel, "kind": "file"})
+        yield intake
 
 
-def _batches(file: Path) -> Iterator[tuple[int, list[bytes]]]:
-    first, lines = 1, []
+def _batches(file: Path) -> Iterator[list[tuple[int, bytes]]]:
     with file.open("rb") as content:
-        for number, line in enumerate(content, 1):
-            if line.strip():
-                lines.append(line)
-            if len(lines) == BATCH:
-                yield first, lines
-                first, lines = number + 1, []
-    if lines:
-        yield first, lines
+        rows = ((row, line) for row, line in enumerate(content, 1) if line.strip())
+        while batch := list(islice(rows, BATCH)):
+            yield batch
 
 
 def _parsed(number: int, line: bytes) -> Any:
@@ -104,21 +107,6 @@ def _parsed(number: int, line: bytes) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise CommandFailed(f"row {number} is no JSON: {error}", f"第 {number} 行不是有效的 JSON") from error
-
-
-def _post(door: httpx.Client, submissions: list[Any]) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = _checked(door.post("/v1/submissions:batch", json={"submissions": submissions}))["items"]
-    return items
-
-
-def _checked(answer: httpx.Response) -> Any:
-    if answer.is_success:
-        return answer.json()
-    try:
-        message = answer.json()["message"]
-    except (ValueError, KeyError, TypeError):
-        raise CommandFailed(f"intake answered {answer.status_code}") from None
-    raise CommandFailed(f"intake: {message['en']}", message["zh"])
 
 
 @contextmanager

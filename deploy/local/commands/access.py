@@ -33,7 +33,7 @@ def token(
 @channel.command("create")
 def create(
     channel_id: Annotated[str, typer.Argument(metavar="ID", help="Short and stable, e.g. web, store-beijing.")],
-    kind: Annotated[str, typer.Option(help="web, app, social, email, call_centre, store, event, file or system.")] = "web",
+    kind: Annotated[str, typer.Option(help="web, app, social, email, call_centre, store, event, staff, file or system.")] = "web",
     trust: Annotated[int, typer.Option(min=0, max=100, help="0 (hearsay) to 100 (checked against a document).")] = 50,
 ) -> None:
     """Make a channel and print its write key, which is shown only this once."""
@@ -54,9 +54,10 @@ def list_channels() -> None:
 
     with ServiceClient(Connection.open(), "intake", ["admin"]) as intake:
         answer = intake.get("/v1/channels")
-    table = Table("id", "kind", "trust", "state")
-    for each in answer["channels"] if isinstance(answer, dict) else answer:
-        table.add_row(str(each["id"]), str(each["kind"]), str(each["trust"]), "revoked" if each.get("revoked") else "active")
+    table = Table("id", "kind", "trust", "living keys")
+    for each in answer:
+        living = sum(key["revoked_at"] is None for key in each["keys"])
+        table.add_row(each["id"], each["kind"], str(each["trust"]), str(living))
     out.print(table)
 
 
