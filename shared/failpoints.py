@@ -21,6 +21,7 @@ FAILPOINTS = frozenset(
         "worker.after_first_write",
         "worker.before_commit",
         "worker.after_commit_before_relay",
+        "worker.after_outbox_delete_before_publish",  # reached by the mutant only
         "worker.after_publish_before_outbox_delete",
         "worker.after_outbox_delete_before_hint",
         "worker.mark_pass_before_commit",

@@ -252,6 +252,7 @@ class PartitionOwner:
         failpoint("worker.after_commit_before_relay")
         if mutant("outbox_deleted_early"):
             await self._outbox.delete_many({"_id": {"$in": list(ids)}})
+            failpoint("worker.after_outbox_delete_before_publish")
         await self._work.broker.publish_messages(messages, self.position.epoch)
         failpoint("worker.after_publish_before_outbox_delete")
         await self._outbox.delete_many({"_id": {"$in": list(ids)}})

@@ -33,7 +33,8 @@ from shared.telemetry.tracing import LINKS_MAX
 
 T = TypeVar("T")
 
-SESSION_TIMEOUT_MS = 10_000
+SESSION_TIMEOUT_MS = 6_000
+"""The shortest that brokers allow by default: after a kill, nobody else gets the partitions before."""
 HEARTBEAT_MS = 1_500
 POLL_INTERVAL_MS_MAX = 300_000
 POLL_PAUSE_MS = 20
@@ -60,11 +61,13 @@ class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka shi
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
+        self.joined = False
 
     async def on_partitions_revoked(self, revoked: object) -> None:
         self._changed()
 
     async def on_partitions_assigned(self, assigned: object) -> None:
+        self.joined = True
         self._changed()
 
 
@@ -114,6 +117,7 @@ class BatchWorker:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
+        self._listener = _Assigned(self._assignment_changed)
         self._subscriber: Any = broker.host.subscriber(
             broker.physical(topic),
             group_id=broker.namespace + group,
@@ -122,7 +126,7 @@ class BatchWorker:
             batch_timeout_ms=POLL_PAUSE_MS,
             ack_policy=AckPolicy.NACK_ON_ERROR,
             auto_offset_reset="none",
-            listener=_Assigned(self._assignment_changed),
+            listener=self._listener,
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
@@ -172,8 +176,8 @@ class BatchWorker:
         return [self._progress_of(number, held) for number, held in sorted(self._held.items()) if held.ready]
 
     def ready(self) -> bool:
-        """Whether every assigned partition is fenced. Without an assignment it is ready as well: others own all."""
-        return self._fetching is not None and all(self._held[each].ready for each in self._assigned() if each in self._held)
+        """Whether it has joined and every assigned partition is fenced. Joined without an assignment is ready as well: others own all."""
+        return self._listener.joined and all(self._held[each].ready for each in self._assigned() if each in self._held)
 
     def last_poll_seconds(self) -> float:
         """Seconds since the consume loop last returned from a fetch or committed; a stuck loop shows here."""
