@@ -29,6 +29,7 @@ from shared.contracts.ids import customer_id, event_id
 from shared.contracts.submission import BODY_VERSION, Behaviour, Identifier, Submission, SubmissionBody
 from shared.contracts.topics import IDENTITIES, SUBSCRIPTIONS
 from shared.hosting import ServiceApp, Settings
+from shared.hosting.garbage import spare_garbage_searches
 from shared.messaging.topic_admin import apply_topics, start_groups
 from shared.sealing import DataKey, body_aad
 from shared.storage import migrate
@@ -75,6 +76,7 @@ async def measure(settings: Settings, events: int, customers: int) -> Figures:
     await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
     await start_groups(settings.kafka_bootstrap_servers, {"profile": [topic.name for topic in SUBSCRIPTIONS["profile"]]})
     service = await build(settings)
+    spare_garbage_searches()
     context = service.context
     await migrate(context.store, service.migrations)
     await context.keyring.start()

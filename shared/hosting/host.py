@@ -14,6 +14,7 @@ import uvloop
 from shared.hosting.application import build_application
 from shared.hosting.context import ServiceApp
 from shared.hosting.key_eviction import evict_destroyed_keys
+from shared.hosting.garbage import spare_garbage_searches
 from shared.hosting.settings import Settings
 from shared.sealing import KeyFileRefused
 from shared.storage import TransientError, migrate
@@ -133,7 +134,9 @@ def main(name: str, build: Build) -> None:
     setup_metrics(name, settings.instance)
 
     async def run() -> int:
-        return await host(await build(settings))
+        service = await build(settings)
+        spare_garbage_searches()
+        return await host(service)
 
     try:
         status = uvloop.run(run())
