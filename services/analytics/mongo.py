@@ -2,7 +2,7 @@
 
 contributions {_id: submission id, customer, assignment, kind, channel, day, order_day, lines: [[product, currency, quantity, amount]], at};
               a stub has no kind, an erased row is {_id, erased: true}
-customers     {_id: customer id, rows, orders: {day: n}, merges, erased}
+customers     {_id: customer id, living, orders: {day: n}, merges, erased}
 counters      {_id: cell and partition, metric, period, first, second, n, quantity, amount}
 merges        {_id: merge id, survivor}
 dirty_marks   {_id: customer id + cause, partition, erased}
@@ -132,14 +132,14 @@ def _contribution_document(row: Contribution, at: datetime) -> Document:
 
 
 def _customer_from(document: Document) -> Customer:
-    return Customer(UUID(bytes=document["_id"]), document["rows"], document["orders"], document["merges"], document["erased"])
+    return Customer(UUID(bytes=document["_id"]), document["living"], document["orders"], document["merges"], document["erased"])
 
 
 def _customer_write(customer: Customer) -> WriteOperation:
     key = {"_id": customer.customer_id.bytes}
     if customer.is_trivial:
         return DeleteOne(key)
-    members = {"rows": customer.rows, "orders": dict(customer.orders), "merges": customer.merges, "erased": customer.erased}
+    members = {"living": customer.is_living, "orders": dict(customer.orders), "merges": customer.merges, "erased": customer.erased}
     return ReplaceOne(key, members, upsert=True)
 
 

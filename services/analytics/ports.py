@@ -27,7 +27,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A note to the owner of a customer that somebody else changed its rows (or, if `erased`, that it was erased).
+    """A note to the owner of a customer to fold it anew, since rows left it or somebody else changed them; `erased`: it was erased.
 
     One per (customer, cause), so that the owner deletes exactly what it has seen.
     """

@@ -38,7 +38,7 @@ def figures_of(rows: list[Contribution], survivors: list[UUID]) -> dict[Cell, Co
     for row in rows:
         if row.facts is not None and row.holder is not None:
             tally.add(cells_of(row.facts))
-            customers[row.holder] = customers.get(row.holder, Customer(row.holder)).changed(row.facts, 1)
+            customers[row.holder] = customers.get(row.holder, Customer(row.holder)).gained(row.facts)
     for survivor in survivors:
         customers[survivor] = customers.get(survivor, Customer(survivor)).merged()
     for customer in customers.values():

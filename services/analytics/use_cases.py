@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -32,8 +33,8 @@ class CountBatch:
     """Turns a batch of one partition into changes of rows, folds and counters.
 
     The rows are the guard: a fact is booked by whoever brings its row into the final state, in its own partition's counters.
-    Figures of a customer are booked by its owner alone, as the difference of two folds; whoever changes a row of a customer that
-    it does not own leaves a mark.
+    Figures of a customer are booked by its owner alone, as the difference of two folds. Whoever takes a row from a customer, or
+    changes a row of one that it does not own, leaves a mark for the owner.
     """
 
     def __init__(self, owner: Owner, clock: Clock) -> None:
@@ -164,25 +165,30 @@ class _Counting:
         self._changes.events.append(_answer(arrival, event.request_id, receipt, "analytics-erased"))
 
     def _change(self, after: Contribution, cause: UUID) -> None:
-        """Replaces a row: books its facts if they came or went, and tells the folds if its holder changed."""
+        """Replaces a row: books its facts if they came or went, and tells the folds of its old and its new holder."""
         before = self._rows.get(after.submission_id)
         if after == before:
             return
         first_before, _ = self._changes.contributions.get(after.submission_id, (before, after))
         self._changes.contributions[after.submission_id] = (first_before, after)
         self._rows[after.submission_id] = after
-        for row, times in ((before, -1), (after, 1)):
-            if row is not None and row.facts is not None and row.customer is not None:
-                self.tally.add(cells_of(row.facts), times)
-                self._step(row.customer, cause, _change_of(row.facts, times))
+        if before is not None and before.facts is not None and before.customer is not None:
+            self.tally.add(cells_of(before.facts), -1)
+            self._mark(before.customer, cause)
+        if after.facts is not None and after.customer is not None:
+            self.tally.add(cells_of(after.facts))
+            self._step(after.customer, cause, partial(Customer.gained, facts=after.facts))
 
     def _step(self, customer_id: UUID, cause: UUID, step: Callable[[Customer], Customer], *, erases: bool = False) -> None:
-        owner = self._owner(customer_id)
-        if owner == self._changes.partition:
+        if self._owner(customer_id) == self._changes.partition:
             self._steps.setdefault(customer_id, []).append(step)
-            return
+        else:
+            self._mark(customer_id, cause, erases=erases)
+
+    def _mark(self, customer_id: UUID, cause: UUID, *, erases: bool = False) -> None:
         known = self._changes.marks_made.get((customer_id, cause))
-        self._changes.marks_made[customer_id, cause] = Mark(customer_id, cause, owner, erases or (known is not None and known.erased))
+        erased = erases or (known is not None and known.erased)
+        self._changes.marks_made[customer_id, cause] = Mark(customer_id, cause, self._owner(customer_id), erased)
 
 
 def within_limits(event: Event) -> bool:
@@ -197,10 +203,6 @@ def _book(changes: Changes, tally: Tally, before: Customer, after: Customer) -> 
         changes.customers.append((before, after))
         tally.add(cells_of_customer(before), -1)
         tally.add(cells_of_customer(after))
-
-
-def _change_of(facts: Facts, times: int) -> Callable[[Customer], Customer]:
-    return lambda customer: customer.changed(facts, times)
 
 
 def _submissions_of(event: Event) -> Sequence[UUID]:

@@ -80,7 +80,7 @@ def cells_of_customer(customer: Customer) -> Iterator[tuple[Cell, Count]]:
     if not days:
         return
     yield Cell("buyers"), ONE
-    if sum(customer.orders[day] for day in days) > 1:
+    if sum(customer.orders.values()) > 1:
         yield Cell("repeat_buyers"), ONE
     first, *later = Counter(day[:7] for day in days)
     yield Cell("new_buyers", first), ONE
