@@ -19,7 +19,7 @@ from services.profile.use_cases.fold_customers import FoldCustomers
 from services.profile.use_cases.likeness import LikenessReader, LikenessSealer, open_golden
 from services.profile.use_cases.mark_pass import MarkPass
 from shared.contracts.dedup import SubmissionResolved, SubmissionsErased, SubmissionsMoved
-from shared.contracts.event import Event
+from shared.contracts.event import Event, Outgoing
 from shared.contracts.ids import event_id
 from shared.contracts.submission import BODY_VERSION, Contact, Identifier, OrderLine, Submission, SubmissionBody
 from shared.sealing import BlindIndex, DataKey, MemoryKeyProvider, body_aad
@@ -112,7 +112,7 @@ class World:
         fold = FoldCustomers(LikenessReader(self.index), LikenessSealer(RULES), partition_of)
         self.apply_identities = ApplyIdentities(fold, partition_of, lambda: START)
         self.mark_pass = MarkPass(fold, lambda: START)
-        self.published: list[object] = []
+        self.published: list[Outgoing] = []
 
     async def deliver(self, *events: Event) -> None:
         """One batch for each partition, in partition order."""

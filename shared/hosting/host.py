@@ -13,8 +13,8 @@ import uvloop
 
 from shared.hosting.application import build_application
 from shared.hosting.context import ServiceApp
-from shared.hosting.key_eviction import evict_destroyed_keys
 from shared.hosting.garbage import spare_garbage_searches
+from shared.hosting.key_eviction import evict_destroyed_keys
 from shared.hosting.settings import Settings
 from shared.sealing import KeyFileRefused
 from shared.storage import TransientError, migrate

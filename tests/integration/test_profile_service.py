@@ -46,7 +46,7 @@ class Running:
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(DEADLINE_S):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - the condition lies with other processes
                 await asyncio.sleep(0.05)
 
     async def publish(self, *events: Event) -> None:

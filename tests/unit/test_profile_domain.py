@@ -12,11 +12,10 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def content(day: int = 1, **changes: object) -> Content:
-    values = {
-        "kind": "contact", "channel_id": "web", "channel_kind": "form", "channel_trust": 50, "received_on": date(2026, 1, day), "occurred_on": date(2026, 1, day),
-        "has_fields": False, "new_identifiers": False, "order_lines": (), "body_version": 1, "sealed": b"s",
-    }  # fmt: skip
-    return Content(**(values | changes))
+    on = date(2026, 1, day)
+    said = {"kind": "contact", "channel_id": "web", "channel_kind": "form", "channel_trust": 50, "received_on": on, "occurred_on": on}
+    rest = {"has_fields": False, "new_identifiers": False, "order_lines": (), "body_version": 1, "sealed": b"s"}
+    return Content(**(said | rest | changes))
 
 
 def standings(*claims: Claim) -> dict:
