@@ -22,6 +22,7 @@ from shared.storage import Store, Transaction
 
 pytestmark = pytest.mark.servers
 
+LIFETIME_SECONDS = 0.5
 ROTATE = """
 import asyncio, sys
 from pathlib import Path
@@ -163,7 +164,7 @@ async def run(command: list[str], failpoint: str) -> int:
 
 
 async def test_an_insert_that_read_the_former_floor_commits_before_its_slot_key_is_destroyed(ring: KeyRing) -> None:
-    """The insert wraps, then is held; the rotation raises the floor and must wait for it, then wrap its row again."""
+    """The insert wraps, then is held for as long as the server lets it live; the rotation must wait for it, then wrap its row again."""
     wrapped, floor_raised, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
     draft = ring.draft([uuid4()])
 
@@ -179,8 +180,9 @@ async def test_an_insert_that_read_the_former_floor_commits_before_its_slot_key_
         if progress.step == "wait":
             floor_raised.set()
 
-    rotating = asyncio.create_task(rotate_slots(ring, transaction_lifetime_seconds=0.5, on_progress=notice))
+    rotating = asyncio.create_task(rotate_slots(ring, transaction_lifetime_seconds=LIFETIME_SECONDS, on_progress=notice))
     await floor_raised.wait()
+    await asyncio.sleep(LIFETIME_SECONDS)
     go_on.set()
     await insert
     await rotating
