@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts.event import Event
+from shared.contracts.profile import GOLDEN_VERSION, GoldenRecord
 from shared.contracts.submission import BODY_VERSION, SubmissionBody
 from shared.contracts.topics import TOPICS
 
@@ -30,10 +31,18 @@ def event_schema(event_type: type[Event]) -> Schema:
     return _described(event_type, event_type.type)
 
 
+SEALED_BODIES: dict[str, type[msgspec.Struct]] = {
+    f"sealed.submission-body.v{BODY_VERSION}": SubmissionBody,
+    f"sealed.golden-record.v{GOLDEN_VERSION}": GoldenRecord,
+}
+"""What the members called `sealed` open to."""
+
+
 def all_schemas() -> dict[str, Schema]:
-    """By file name without `.json`: the events by their CloudEvents type, and the body that intake seals."""
-    sealed_body = f"sealed.submission-body.v{BODY_VERSION}"
-    return {event_type.type: event_schema(event_type) for event_type in events()} | {sealed_body: _described(SubmissionBody, sealed_body)}
+    """By file name without `.json`: the events by their CloudEvents type, and the sealed bodies."""
+    return {event_type.type: event_schema(event_type) for event_type in events()} | {
+        name: _described(body, name) for name, body in SEALED_BODIES.items()
+    }
 
 
 def as_text(schema: Schema) -> str:
