@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from shared.sealing.data_key import DataKey
-
-Opened = dict[bytes, DataKey | None]
-"""Keys by raw id; None says that the key is destroyed."""
+Opened = dict[bytes, bytes | None]
+"""Unwrapped keys by raw id; None says that the key is destroyed. Bytes, since a cipher ready for use takes 2.3 KB and 1 us to make."""
 
 
 class KeyCache:
@@ -43,7 +41,7 @@ class KeyCache:
                 unknown.append(raw_id)
         return known, unknown
 
-    def put(self, keys: Mapping[bytes, DataKey | None], evictions: int) -> None:
+    def put(self, keys: Mapping[bytes, bytes | None], evictions: int) -> None:
         """Keeps these keys, unless something was evicted since `evictions` was read: they may have been read before they were destroyed."""
         if evictions != self.evictions:
             return

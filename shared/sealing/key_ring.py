@@ -10,7 +10,7 @@ from uuid import UUID
 
 from shared.sealing.data_key import DataKey
 from shared.sealing.errors import KeyMissing, KeyringMismatch, KeyStoreUnavailable
-from shared.sealing.key_cache import KeyCache
+from shared.sealing.key_cache import KeyCache, Opened
 from shared.sealing.key_draft import KeyDraft, draft_keys, unwrap
 from shared.sealing.migrations import FLOOR, FLOOR_ID, KEYRING_MIGRATIONS, KEYS
 from shared.sealing.provider import KeyProvider
@@ -19,7 +19,7 @@ from shared.storage import DuplicateKey, Store, Transaction, TransientStorageErr
 
 CACHE_SECONDS = 60.0
 CACHE_KEYS_MAX = 20_000
-"""Some 20 MB of open keys at the most."""
+"""Some 4 MB of unwrapped keys at the most."""
 
 Row = dict[str, Any]
 
@@ -99,7 +99,7 @@ class KeyRing:
             self._cache.put(opened, evictions)
             known |= opened
             self._schedule_sweep()
-        return {key_id: known[raw_id] for raw_id, key_id in wanted.items()}
+        return {key_id: None if (raw := known[raw_id]) is None else DataKey(raw) for raw_id, key_id in wanted.items()}
 
     async def destroy(self, key_ids: Iterable[UUID], transaction: Transaction | None = None) -> int:
         """Nulls these keys for good; ids without a row get a destroyed one, so that no late writer can create it. Returns how many were living.
@@ -130,7 +130,7 @@ class KeyRing:
         if self._cache:
             self._schedule_sweep()
 
-    async def _open_rows(self, raw_ids: list[bytes]) -> dict[bytes, DataKey | None]:
+    async def _open_rows(self, raw_ids: list[bytes]) -> Opened:
         opened, closed = self._unwrap_all(await self._rows(raw_ids))
         if closed:
             # A rotation may have ended between reading the row and opening it: take the newest slot keys and the newest rows, then decide.
@@ -151,16 +151,16 @@ class KeyRing:
             raise KeyMissing(f"{len(missing)} keys have no row in the keyring, the first {UUID(bytes=missing[0])}")
         return list(rows.values())
 
-    def _unwrap_all(self, rows: list[Row]) -> tuple[dict[bytes, DataKey | None], list[bytes]]:
+    def _unwrap_all(self, rows: list[Row]) -> tuple[Opened, list[bytes]]:
         """The keys that open (None: destroyed), and the ids of those that do not with the slot keys at hand."""
-        opened: dict[bytes, DataKey | None] = {}
+        opened: Opened = {}
         closed: list[bytes] = []
         table = self.provider.table
         for row in rows:
             if row["wrapped"] is None:
                 opened[row["_id"]] = None
             elif (raw := unwrap(row, table)) is not None:
-                opened[row["_id"]] = DataKey(raw)
+                opened[row["_id"]] = raw
             else:
                 closed.append(row["_id"])
         return opened, closed

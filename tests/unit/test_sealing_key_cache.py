@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from shared.sealing import DataKey
 from shared.sealing.key_cache import KeyCache
 
-KEY = DataKey(bytes(32))
+KEY = bytes(32)
 
 
 class Clock:
