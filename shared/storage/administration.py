@@ -39,9 +39,7 @@ class Grant:
 READ_WRITE = ("find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes", "collStats", "dbStats")
 
 
-def start_replica_set(
-    port: int, name: str, timeout_s: float = 30.0, *, host: str = "127.0.0.1", login: tuple[str, str] | None = None
-) -> None:
+def start_replica_set(port: int, name: str, timeout_s: float = 30.0, *, host: str = "127.0.0.1", login: tuple[str, str] | None = None) -> None:
     """Make the mongod on this port a replica set of one, if it is none yet, and wait until it takes writes. Idempotent.
 
     Args:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 TIMEOUT_MS = 10_000
 """No call to the database takes longer; the caller decides whether to try again."""
+SERVER_SELECTION_MS = 5_000
 _CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ class Store:
         self._collections: dict[str, Collection] = {}
 
     @classmethod
-    async def connect(cls, uri: str, *, database: str, namespace: str = "", server_selection_ms: int = 5_000) -> Self:
+    async def connect(cls, uri: str, *, database: str, namespace: str = "", timeout_ms: int = TIMEOUT_MS) -> Self:
         """A store with majority and journalled writes. Does not wait for the server: see `wait_until_ready`."""
         client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             uri,
@@ -48,8 +49,8 @@ class Store:
             journal=True,
             retryWrites=True,
             retryReads=True,
-            timeoutMS=TIMEOUT_MS,
-            serverSelectionTimeoutMS=server_selection_ms,
+            timeoutMS=timeout_ms,
+            serverSelectionTimeoutMS=min(timeout_ms, SERVER_SELECTION_MS),
             maxPoolSize=32,
             appname=f"kehu-{database}",
         )

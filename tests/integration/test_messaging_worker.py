@@ -272,7 +272,7 @@ async def test_an_assignment_waits_for_a_database_that_is_away(one: Rig, servers
     name, _, port = host.rpartition("@")[2].partition(":")
     async with Proxy(name, int(port)).serving() as door:
         behind = await Store.connect(
-            f"mongodb://127.0.0.1:{door.port}/?directConnection=true", database="dedup", namespace=servers.namespace, server_selection_ms=300
+            f"mongodb://127.0.0.1:{door.port}/?directConnection=true", database="dedup", namespace=servers.namespace, timeout_ms=1_000
         )
         door.close()
         await one.broker.publish([submission(number) for number in range(40)])
