@@ -13,7 +13,7 @@ import msgspec
 
 from services.profile.domain.contribution import Contribution
 from services.profile.domain.customer import Customer
-from services.profile.ports import Arrival, Changes, ClosedKey, Mark
+from services.profile.ports import Arrival, Changes, ClosedKey, Filler, Mark
 from services.profile.use_cases.apply_identities import ApplyIdentities
 from services.profile.use_cases.fold_customers import FoldCustomers
 from services.profile.use_cases.likeness import LikenessReader, LikenessSealer, open_golden
@@ -64,6 +64,7 @@ class MemoryStore:
         self.people: dict[UUID, Customer] = {}
         self.dirty: dict[tuple[UUID, UUID], Mark] = {}
         self.closed: dict[UUID, ClosedKey] = {}
+        self.waiting: dict[UUID, Filler] = {}
 
     async def contributions(self, submission_ids: Iterable[UUID]) -> dict[UUID, Contribution]:
         return {each: replace(self.rows[each], content=None) for each in submission_ids if each in self.rows}
@@ -84,6 +85,9 @@ class MemoryStore:
     async def reportable_keys(self, partition: int) -> list[ClosedKey]:
         return [key for key in self.closed.values() if key.partition == partition]
 
+    async def fillers(self, partition: int, now: datetime) -> list[Filler]:
+        return [filler for filler in self.waiting.values() if filler.partition == partition and filler.due_at <= now]
+
     async def apply(self, changes: Changes) -> None:
         for submission_id, (before, after) in changes.contributions.items():
             content = after.content
@@ -99,6 +103,9 @@ class MemoryStore:
             del self.dirty[mark.customer, mark.cause]
         for closed in changes.keys_closed:
             self.closed[closed.key_id] = closed
+        self.waiting.update({filler.customer: filler for filler in changes.fillers_made})
+        for filler in changes.fillers_done:
+            del self.waiting[filler.customer]
         for closed in changes.keys_reported:
             del self.closed[closed.key_id]
 
@@ -110,8 +117,9 @@ class World:
         self.keys, self.store = MemoryKeys(), MemoryStore()
         self.index = BlindIndex(MemoryKeyProvider())
         fold = FoldCustomers(LikenessReader(self.index), LikenessSealer(RULES), partition_of)
-        self.apply_identities = ApplyIdentities(fold, partition_of, lambda: START)
-        self.mark_pass = MarkPass(fold, lambda: START)
+        self.now = START
+        self.apply_identities = ApplyIdentities(fold, partition_of, lambda: self.now)
+        self.mark_pass = MarkPass(fold, lambda: self.now)
         self.published: list[Outgoing] = []
 
     async def deliver(self, *events: Event) -> None:

@@ -42,5 +42,5 @@ async def build(settings: Settings) -> ServiceApp:
         context=context,
         migrations=(*MESSAGING_MIGRATIONS, *MIGRATIONS),
         routers=[router(Doors(context.access, context.catalogue, read, reader, now))],
-        workers=build_workers(handlers, store, context.broker),
+        workers=build_workers(handlers, store, context.broker, now),
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.profile.mongo import MongoSnapshot, partitions_due, writes
 from services.profile.ports import Arrival, Changes
-from services.profile.use_cases.apply_identities import ApplyIdentities
+from services.profile.use_cases.apply_identities import ApplyIdentities, Clock
 from services.profile.use_cases.export_access import ExportAccess
 from services.profile.use_cases.mark_pass import MarkPass
 from shared.contracts.privacy import AccessRequested
@@ -75,11 +75,11 @@ def effects_of(changes: Changes) -> Effects:
     return effects
 
 
-def build_workers(handlers: Handlers, store: Store, broker: Broker) -> list[BatchWorker]:
+def build_workers(handlers: Handlers, store: Store, broker: Broker, clock: Clock) -> list[BatchWorker]:
     """One worker for what dedup decides, one for what privacy asks."""
 
     async def due() -> set[int]:
-        return await partitions_due(store)
+        return await partitions_due(store, clock())
 
     return [
         BatchWorker(group=GROUP, topic=IDENTITIES, handle=handlers.identities, store=store, broker=broker, idle=handlers.idle, idle_due=due),

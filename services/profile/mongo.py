@@ -6,6 +6,7 @@ customers     {_id: customer id, version, state, alias_of, decided, epoch, key, 
                standings, golden, fields, tokens}
 dirty_marks   {_id: customer id + cause, partition, gained, erasure}
 closed_keys   {_id: key id, customer, partition}
+fillers       {_id: customer id, partition, due_at}
 reads         {at, principal, customers, what, fields, unmasked}
 """
 
@@ -27,7 +28,7 @@ from services.profile.documents import (
 )
 from services.profile.domain.contribution import Contribution, State
 from services.profile.domain.customer import Customer
-from services.profile.ports import Changes, ClosedKey, Mark, ReadEntry
+from services.profile.ports import Changes, ClosedKey, Filler, Mark, ReadEntry
 from shared.contracts.topics import IDENTITIES
 from shared.failpoints import failpoint
 from shared.storage import DeleteMany, Document, InsertOne, ReplaceOne, Store, Transaction, UpdateMany, UpdateOne, WriteOperation
@@ -36,6 +37,7 @@ CONTRIBUTIONS = "contributions"
 CUSTOMERS = "customers"
 DIRTY_MARKS = "dirty_marks"
 CLOSED_KEYS = "closed_keys"
+FILLERS = "fillers"
 READS = "reads"
 OUTBOX = "outbox"
 
@@ -106,15 +108,22 @@ class MongoSnapshot:
         )
         return [] if waiting is not None else keys
 
+    async def fillers(self, partition: int, now: datetime) -> list[Filler]:
+        """Fillers of this partition that are due."""
+        due = {"partition": partition, "due_at": {"$lte": now}}
+        found = await self._store.collection(FILLERS).find(due, limit=MARKS_MAX, transaction=self._transaction)
+        return [Filler(UUID(bytes=d["_id"]), d["partition"], d["due_at"]) for d in found]
+
     async def _closed_keys(self, wanted: Mapping[str, Any]) -> list[ClosedKey]:
         found = await self._store.collection(CLOSED_KEYS).find(wanted, limit=MARKS_MAX, transaction=self._transaction)
         return [ClosedKey(UUID(bytes=d["_id"]), UUID(bytes=d["customer"]), d["partition"]) for d in found]
 
 
-async def partitions_due(store: Store) -> set[int]:
+async def partitions_due(store: Store, now: datetime) -> set[int]:
     """Partitions that a mark pass has work for."""
     marked = await store.collection(DIRTY_MARKS).distinct("partition")
-    return {*marked, *await store.collection(CLOSED_KEYS).distinct("partition")}
+    closed = await store.collection(CLOSED_KEYS).distinct("partition")
+    return {*marked, *closed, *await store.collection(FILLERS).distinct("partition", {"due_at": {"$lte": now}})}
 
 
 def writes(changes: Changes) -> list[tuple[str, list[WriteOperation]]]:
@@ -125,6 +134,7 @@ def writes(changes: Changes) -> list[tuple[str, list[WriteOperation]]]:
         (CUSTOMERS, [_customer_write(before, after) for before, after in changes.customers]),
         (DIRTY_MARKS, _mark_writes(changes)),
         (CLOSED_KEYS, _closed_key_writes(changes)),
+        (FILLERS, _filler_writes(changes)),
     ]
     return [(name, operations) for name, operations in by_collection if operations]
 
@@ -167,6 +177,16 @@ def _closed_key_writes(changes: Changes) -> list[WriteOperation]:
     ]
     if changes.keys_reported:
         operations.append(DeleteMany({"_id": {"$in": [key.key_id.bytes for key in changes.keys_reported]}}))
+    return operations
+
+
+def _filler_writes(changes: Changes) -> list[WriteOperation]:
+    operations: list[WriteOperation] = [
+        UpdateOne({"_id": filler.customer.bytes}, {"$set": {"partition": filler.partition, "due_at": filler.due_at}}, upsert=True)
+        for filler in changes.fillers_made
+    ]
+    if changes.fillers_done:
+        operations.append(DeleteMany({"_id": {"$in": [filler.customer.bytes for filler in changes.fillers_done]}}))
     return operations
 
 

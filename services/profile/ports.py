@@ -59,6 +59,15 @@ class ClosedKey:
     partition: int
 
 
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """A record to append behind a tombstone, later: only an append closes a segment, and only a closed one is compacted."""
+
+    customer: UUID
+    partition: int
+    due_at: datetime
+
+
 @dataclass(slots=True)
 class Changes:
     """All that one batch changes; nothing of it is done yet.
@@ -76,6 +85,8 @@ class Changes:
     marks_done: list[Mark] = field(default_factory=list)
     keys_closed: list[ClosedKey] = field(default_factory=list)
     keys_reported: list[ClosedKey] = field(default_factory=list)
+    fillers_made: list[Filler] = field(default_factory=list)
+    fillers_done: list[Filler] = field(default_factory=list)
     events: list[Outgoing] = field(default_factory=list)
 
 
@@ -104,6 +115,10 @@ class Snapshot(Protocol):
 
     async def reportable_keys(self, partition: int) -> Sequence[ClosedKey]:
         """Closed keys of this partition whose successors' snapshots have been acknowledged by the broker."""
+        ...
+
+    async def fillers(self, partition: int, now: datetime) -> Sequence[Filler]:
+        """Fillers of this partition that are due."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from services.profile.domain.customer import Customer, CustomerState
 from services.profile.domain.portrait import tally_of
 from services.profile.migrations import MIGRATIONS
 from services.profile.mongo import MongoSnapshot, partitions_due, writes
-from services.profile.ports import Changes, ClosedKey, Erasure, Mark
+from services.profile.ports import Changes, ClosedKey, Erasure, Filler, Mark
 from shared.storage import Store, migrate
 from tests.profile_world import START, MemoryStore, World, uid
 
@@ -120,6 +121,15 @@ async def test_marks_and_closed_keys_are_made_once_and_taken_once(store: Any) ->
     assert (list(await store.marks(1)), list(await store.reportable_keys(1))) == ([], [])
 
 
+async def test_a_filler_waits_until_it_is_due_and_is_taken_once(store: Any) -> None:
+    filler = Filler(A, 1, START)
+    await store.apply(Changes(START, fillers_made=[filler]))
+    assert list(await store.fillers(1, START - timedelta(seconds=1))) == []
+    assert [each.customer for each in await store.fillers(1, START)] == [A]
+    await store.apply(Changes(START, fillers_done=[filler]))
+    assert list(await store.fillers(1, START)) == []
+
+
 @pytest.mark.servers
 async def test_a_pass_takes_whole_customers_only(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = await Store.connect(settings.mongodb_uri, database="profile", namespace=settings.namespace)
@@ -132,7 +142,7 @@ async def test_a_pass_takes_whole_customers_only(settings: Any, monkeypatch: pyt
     assert {mark.customer for mark in first} == {min(A, B)}
     await store.apply(Changes(START, marks_done=first))
     assert len(await store.marks(1)) == 5
-    assert await partitions_due(real) == {1}
+    assert await partitions_due(real, START) == {1}
     real.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -127,6 +128,17 @@ async def test_an_erasure_answers_for_the_customer_and_for_each_alias_with_every
     assert set(gone) == {A.bytes, B.bytes}
 
 
+async def test_an_hour_after_an_erasure_a_filler_closes_the_tombstones_segment(world: World) -> None:
+    await world.deliver(resolved(A, world.submission("s1", fields={"name": "Li"})))
+    await world.deliver(erased(A, [uid("s1")]))
+    await world.settle()
+    assert [one.key for one in world.published if one.event is None] == [A.bytes]
+    world.now += timedelta(hours=2)
+    await world.settle()
+    assert [one.key for one in world.published if one.event is None] == [A.bytes, A.bytes]
+    assert not world.store.waiting
+
+
 async def test_a_repeated_erasure_gives_the_same_keys_again(world: World) -> None:
     await world.deliver(resolved(A, world.submission("s1", fields={"name": "Li"})))
     event = erased(A, [uid("s1")])
@@ -138,5 +150,5 @@ async def test_a_repeated_erasure_gives_the_same_keys_again(world: World) -> Non
 
 
 def test_the_two_customers_live_apart() -> None:
-    assert 1 < PARTITIONS
+    assert PARTITIONS > 1
     assert partition_of(A.bytes) != partition_of(B.bytes)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.profile.domain.contribution import Contribution
 from services.profile.domain.customer import Customer, CustomerState, emptied
 from services.profile.domain.golden import Standings
 from services.profile.domain.portrait import Likeness, Tally, likeness_together, merge_likenesses, merge_tallies, tally_of
-from services.profile.ports import Changes, ClosedKey, Keys, Mark
+from services.profile.ports import Changes, ClosedKey, Filler, Keys, Mark
 from services.profile.use_cases.likeness import NOTHING, LikenessReader, LikenessSealer, open_standings
 from shared.contracts.event import Outgoing
 from shared.contracts.ids import entity_key_id, event_id
@@ -20,6 +20,9 @@ from shared.contracts.topics import CHANGES
 from shared.sealing import DataKey
 
 PartitionOf = Callable[[bytes], int]
+
+FILLER_AFTER = timedelta(minutes=65)
+"""Segments of the snapshots' topic roll after an hour, but only when something is appended: by then the tombstone's own can be closed."""
 
 
 @dataclass(slots=True)
@@ -167,7 +170,10 @@ class FoldCustomers:
             partition = self._partition_of(customer.customer_id.bytes)
             changes.keys_closed.append(ClosedKey(closed, customer.customer_id, partition))
         if customer.is_erased:
-            changes.events += tombstones(customer, changes.applied_at)
+            changes.events.append(tombstone(customer, changes.applied_at, work.traceparent))
+            changes.fillers_made.append(
+                Filler(customer.customer_id, self._partition_of(customer.customer_id.bytes), changes.applied_at + FILLER_AFTER)
+            )
         else:
             changes.events.append(snapshot_of(customer, changes.applied_at, work.traceparent))
 
@@ -195,11 +201,7 @@ def snapshot_of(customer: Customer, occurred_at: datetime, traceparent: str | No
     return Outgoing(CHANGES.name, customer.customer_id.bytes, identity, event, occurred_at, customer.key_id, traceparent)
 
 
-def tombstones(customer: Customer, occurred_at: datetime) -> list[Outgoing]:
-    """The record that deletes the customer's snapshot, and a filler behind it.
-
-    Only an append closes a segment, and only a closed one is compacted: the filler lets an idle partition get rid of the old value.
-    It repeats the tombstone, so it needs no key of its own.
-    """
-    key, version = customer.customer_id.bytes, customer.version
-    return [Outgoing(CHANGES.name, key, event_id(customer.customer_id, f"{step}:{version}"), None, occurred_at) for step in ("tombstone", "filler")]
+def tombstone(customer: Customer, occurred_at: datetime, traceparent: str | None = None) -> Outgoing:
+    """The record that deletes the customer's snapshot; as a filler it is repeated later, so that it needs no key of its own."""
+    identity = event_id(customer.customer_id, f"tombstone:{customer.version}")
+    return Outgoing(CHANGES.name, customer.customer_id.bytes, identity, None, occurred_at, None, traceparent)

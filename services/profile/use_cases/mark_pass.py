@@ -11,7 +11,7 @@ from services.profile.domain.contribution import Contribution
 from services.profile.domain.customer import Customer, CustomerState, forget
 from services.profile.ports import Changes, Keys, Mark, Snapshot
 from services.profile.use_cases.apply_identities import Clock
-from services.profile.use_cases.fold_customers import FoldCustomers, Work
+from services.profile.use_cases.fold_customers import FoldCustomers, Work, tombstone
 from services.profile.use_cases.receipts import erasure_receipt, keys_closed
 from shared.failpoints import failpoint
 
@@ -33,10 +33,16 @@ class MarkPass:
 
     async def __call__(self, partition: int, snapshot: Snapshot, keys: Keys) -> Changes | None:
         """The changes of one pass; None if there was nothing to do."""
-        marks, reportable = await snapshot.marks(partition), await snapshot.reportable_keys(partition)
-        if not marks and not reportable:
+        now = self._clock()
+        marks, reportable, fillers = (
+            await snapshot.marks(partition),
+            await snapshot.reportable_keys(partition),
+            await snapshot.fillers(partition, now),
+        )
+        if not marks and not reportable and not fillers:
             return None
-        changes = Changes(self._clock(), marks_done=list(marks), keys_reported=list(reportable))
+        changes = Changes(now, marks_done=list(marks), keys_reported=list(reportable), fillers_done=list(fillers))
+        changes.events += [tombstone(Customer(filler.customer), now) for filler in fillers]
         for customer, closed in groupby(sorted(reportable, key=lambda key: key.customer), key=lambda key: key.customer):
             changes.events.append(keys_closed(customer, list(closed), changes.applied_at))
         works = await self._works(marks, snapshot, changes)
