@@ -152,7 +152,7 @@ async def _customers(dedup: httpx.AsyncClient, submission_ids: list[str]) -> dic
 
 async def _channel_days(analytics: httpx.AsyncClient) -> Counter[tuple[str, str]]:
     answer = (await analytics.get("/v1/series", params={"metric": "submissions", "by": "day", "split": "channel"})).json()
-    return Counter({(point["split"], point["at"]): point["value"] for point in answer["points"] if point["value"]})
+    return Counter({(point["channel"], point["at"]): point["value"] for point in answer["points"] if point["value"]})
 
 
 async def _series(analytics: httpx.AsyncClient, metric: str) -> Counter[str]:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.local.demo import gather
 from deploy.local.demo.archives import ARCHIVES, fetch
-from deploy.local.demo.door import Door, drained
+from deploy.local.demo.door import Door, DoorRefused, drained
 from deploy.local.demo.page import page
 from deploy.local.demo.people import CHANNELS, generated_submissions
 from deploy.local.demo.report import Report, SourceFigures, as_json, print_report
@@ -31,7 +31,7 @@ Submission = dict[str, Any]
 _SOURCES = (
     ("febrl", "system", 60),
     ("cdnow", "system", 60),
-    *((channel, {"web": "web_form", "store": "store", "call": "call_centre", "app": "sdk"}[channel], 50) for channel in CHANNELS),
+    *((channel, {"web": "web", "store": "store", "call": "call_centre", "app": "app"}[channel], 50) for channel in CHANNELS),
 )
 _EVENTS = 85_813
 """Submissions of all sources, for the progress bar."""
@@ -57,12 +57,13 @@ async def _clients(stack: Stack) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
 
 
 async def _open_door(intake: httpx.AsyncClient, name: str, kind: str, trust: int) -> str:
-    """A new channel for this run of the demo; returns its write key. The id carries the run's time, so a second run is new input."""
+    """A new channel for this run of the demo; returns its write key. A second run takes one more key."""
     body = {"id": f"demo-{name}", "kind": kind, "trust": trust}
     response = await intake.post("/v1/channels", json=body)
     if response.status_code == 409:  # an earlier demo made it: take one more key, and its submissions will be answered as duplicates
         response = await intake.post(f"/v1/channels/demo-{name}/keys", json={})
-    response.raise_for_status()
+    if response.status_code != 201:
+        raise DoorRefused(f"intake gave channel demo-{name} no key: {response.status_code} {response.text[:300]}")
     return str(response.json()["write_key"])
 
 
