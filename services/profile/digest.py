@@ -20,8 +20,9 @@ _OPENED_AT_ONCE = 5_000
 
 
 async def golden_values(store: Store, keyring: KeyRing) -> dict[str, Any]:
-    """By customer id, of active customers: golden values, counts, orders and revenue."""
-    customers = [customer_from(each) for each in await store.collection(CUSTOMERS).find({"state": CustomerState.ACTIVE.value})]
+    """By customer id, of active customers that hold anything: golden values, counts, orders and revenue."""
+    holding = {"state": CustomerState.ACTIVE.value, "kinds": {"$exists": True}}
+    customers = [customer_from(each) for each in await store.collection(CUSTOMERS).find(holding)]
     digest: dict[str, Any] = {}
     for start in range(0, len(customers), _OPENED_AT_ONCE):
         some = customers[start : start + _OPENED_AT_ONCE]
