@@ -7,12 +7,22 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.dedup.mongo.views import MongoViews
 from shared.access import Access
 from shared.hosting import Problem
 
 PAGE_MAX = 200
+LOOKUP_MAX = 1_000
+
+
+class Wanted(BaseModel):
+    """Submissions to be looked up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    submission_ids: Annotated[list[UUID], Field(max_length=LOOKUP_MAX)]
 
 
 def router(views: MongoViews, access: Access) -> APIRouter:
@@ -31,6 +41,11 @@ def router(views: MongoViews, access: Access) -> APIRouter:
     async def trace(submission_id: UUID) -> dict[str, Any]:
         """This service's part of a submission's life: resolved to whom, why and when, and every move since."""
         return {"service": "dedup", "steps": await views.trace(submission_id)}
+
+    @routes.post("/resolutions:lookup", dependencies=[Depends(access.require("trace:read"))])
+    async def resolutions(wanted: Wanted) -> dict[str, dict[UUID, UUID | None]]:
+        """The living customer of up to 1,000 submissions; null for one that is unknown, not resolved yet, or erased."""
+        return {"customers": await views.customers_of(wanted.submission_ids)}
 
     @routes.get("/merges", dependencies=[Depends(access.require("customer:read"))])
     async def merges(limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50, before: datetime | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ async def _create(store: Store) -> None:
     await store.collection(documents.SOURCE_RECORDS).create_index([("signature", 1), ("_id", 1)])
     await store.collection(documents.SIGNATURES).create_index([("tokens", 1)])
     await store.collection(documents.SIGNATURES).create_index([("customer", 1)])
+    await store.collection(documents.SIGNATURES).create_index([("founder", 1)])
     await store.collection(documents.ENTITIES).create_index([("merged_into", 1)], partial={"state": "alias"})
     await store.collection(documents.MERGE_LOG).create_index([("touched", 1)])
     await store.collection(documents.MERGE_LOG).create_index([("open", 1)], partial={"open": True})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,14 @@ class MongoViews:
         """The newest rows of the merge log, from before a time on."""
         wanted: Document = {} if before is None else {"at": {"$lt": before}}
         return [merge_view(log_of(row)) for row in await self._log.find(wanted, sort=[("at", -1), ("_id", 1)], limit=limit)]
+
+    async def customers_of(self, submissions: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        """The living customer of each submission; None where there is none, or none any more."""
+        found = await self._records.find_by_ids([each.bytes for each in submissions], projection=["state", "signature"])
+        founders = {row["signature"] for row in found.values() if row["state"] == "resolved"}
+        rows = await self._signatures.find({"founder": {"$in": list(founders)}}, projection=["founder", "customer"])
+        holders = {row["founder"]: UUID(bytes=row["customer"]) for row in rows}
+        return {each: holders.get(found[each.bytes].get("signature", b"")) if each.bytes in found else None for each in submissions}
 
     async def _held(self, signatures: list[Document]) -> list[Document]:
         """How many values of each kind the customer holds, and how many of them link nobody because they are shared or disputed."""
