@@ -13,11 +13,11 @@ from shared.failpoints import failpoint, mutant
 ROOT = Path(__file__).parents[2]
 PASS_TWICE = """
 from shared.failpoints import failpoint
-failpoint("worker.before_commit"); print(1, flush=True)
-failpoint("worker.before_commit"); print(2)
+failpoint("worker.before_commit")
+print(1, flush=True)
+failpoint("worker.before_commit")
+print(2)
 """
-    "from shared.failpoints import failpoint; failpoint('worker.before_commit'); print(1, flush=True); failpoint('worker.before_commit'); print(2)"
-)
 
 
 def run(**environment: str) -> subprocess.CompletedProcess[str]:
