@@ -10,7 +10,7 @@ from shared.sealing.local_key_file import LocalKeyFile
 from shared.sealing.memory_provider import MemoryKeyProvider
 from shared.sealing.migrations import KEYRING_MIGRATIONS
 from shared.sealing.provider import KeyProvider
-from shared.sealing.rotation import Rotation, RotationProgress, rotate_slots, unrecoverable_since
+from shared.sealing.rotation import Rotation, RotationProgress, rotate_slots
 from shared.sealing.slots import SLOTS, slot_of
 
 __all__ = [
@@ -36,6 +36,5 @@ __all__ = [
     "rotate_slots",
     "slot_of",
     "submission_id",
-    "unrecoverable_since",
     "verify",
 ]

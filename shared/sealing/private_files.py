@@ -101,6 +101,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 def _descriptor_of_former(path: Path) -> int | None:
     try:
+        path.chmod(_PRIVATE_FILE)  # It may be read-only; its owner replaces it all the same.
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

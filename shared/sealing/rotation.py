@@ -14,7 +14,7 @@ that wrapped them are destroyed as well, those bytes are noise. The steps, each 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -29,8 +29,8 @@ from shared.sealing.key_ring import KeyRing
 from shared.sealing.keyring_backup import KeyringBackup
 from shared.sealing.local_key_file import LocalKeyFile
 from shared.sealing.migrations import FLOOR, FLOOR_ID, KEYS, ROTATIONS
-from shared.sealing.slots import SLOTS, bundle_of, bundles_of, contiguous, slot_of, slot_range
-from shared.storage import DuplicateKey, Store, Transaction, UpdateOne
+from shared.sealing.slots import SLOTS, bundle_of, bundles_of, contiguous, slot_range
+from shared.storage import DuplicateKey, Transaction, UpdateOne
 
 PAGE_KEYS = 2_000
 BACKUP_FOLDER = "keyring-backup"
@@ -97,17 +97,6 @@ async def rotate_slots(
         await _Run(ring, row, backup, lifetime, on_progress).finish()
     row = await _plan(ring, sorted(set(range(SLOTS) if slots is None else slots)))
     return await _Run(ring, row, backup, lifetime, on_progress).finish()
-
-
-async def unrecoverable_since(keyring: Store, key_ids: Iterable[UUID], closed_at: datetime) -> datetime | None:
-    """When the slots of all these keys had been rotated, counting rotations that began after `closed_at`; None if some were not yet."""
-    open_slots, latest = {slot_of(key_id) for key_id in key_ids}, closed_at
-    rotations = await keyring.collection(ROTATIONS).find({"started_at": {"$gte": closed_at}, "finished_at": {"$ne": None}}, sort=[("finished_at", 1)])
-    for rotation in rotations:
-        if open_slots & set(rotation["slots"]):
-            open_slots -= set(rotation["slots"])
-            latest = rotation["finished_at"]
-    return None if open_slots else latest
 
 
 async def _plan(ring: KeyRing, slots: list[int]) -> Row:

@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from shared.failpoints import FAILPOINTS
-from shared.sealing import KeyRing, KeyStoreUnavailable, LocalKeyFile, MemoryKeyProvider, RotationProgress, rotate_slots, slot_of, unrecoverable_since
+from shared.sealing import KeyRing, KeyStoreUnavailable, LocalKeyFile, MemoryKeyProvider, RotationProgress, rotate_slots, slot_of
 from shared.sealing.key_draft import unwrap
 from shared.sealing.keyring_backup import KeyringBackup
 from shared.sealing.slots import SLOTS
@@ -243,17 +242,3 @@ async def test_progress_ends_at_the_number_of_keys(ring: KeyRing) -> None:
     assert [step for step, _, _ in seen if step != "rewrap"] == ["slot_keys", "floor", "wait", "backup", "destroy"]
     assert seen[-1] == ("destroy", 50, 50)
     assert (done.keys, len(done.slots)) == (50, SLOTS)
-
-
-async def test_an_erasure_is_final_once_every_slot_it_touched_was_rotated_after_it(ring: KeyRing) -> None:
-    key_ids = [UUID(int=1 << 116), UUID(int=2 << 116)]
-    await rotate(ring)
-    closed_at = datetime.now(UTC) + timedelta(milliseconds=2)
-    await asyncio.sleep(0.005)
-    assert await unrecoverable_since(ring.store, key_ids, closed_at) is None
-    await rotate(ring, {1})
-    assert await unrecoverable_since(ring.store, key_ids, closed_at) is None
-    await rotate(ring, {2})
-    final = await unrecoverable_since(ring.store, key_ids, closed_at)
-    assert final is not None
-    assert final > closed_at

@@ -40,6 +40,13 @@ def test_a_read_only_file_of_mode_0400_is_accepted(folder: Path) -> None:
     LocalKeyFile.open(folder)
 
 
+async def test_a_read_only_file_can_still_be_rotated_by_its_owner(folder: Path) -> None:
+    provider = LocalKeyFile.open(folder)
+    (folder / FILE_NAME).chmod(0o400)
+    await provider.begin_rotation(1, [5])
+    assert LocalKeyFile.open(folder).table.find(5, 1) is not None
+
+
 @pytest.mark.parametrize("permissions", [0o644, 0o640, 0o604, 0o620, 0o660, 0o601])
 def test_a_file_open_to_others_is_refused_with_the_way_out(folder: Path, permissions: int) -> None:
     LocalKeyFile.open(folder)
