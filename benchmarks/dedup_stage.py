@@ -29,9 +29,10 @@ from shared.contracts.intake import SubmissionAccepted
 from shared.contracts.submission import BODY_VERSION, Behaviour, Identifier, Submission, SubmissionBody
 from shared.contracts.topics import SUBMISSIONS, SUBSCRIPTIONS
 from shared.hosting import ServiceApp, Settings
+from shared.hosting.garbage import spare_garbage_searches
 from shared.messaging.topic_admin import apply_topics, start_groups
 from shared.sealing import DataKey, body_aad
-from shared.storage import migrate
+from shared.storage import Transaction, migrate
 
 CHUNK = 2_000
 DEADLINE_S = 600.0
@@ -91,6 +92,7 @@ async def measure(settings: Settings, events: int, customers: int) -> None:
 
 
 async def _drain(service: ServiceApp, name: str, events: int) -> Figures:
+    spare_garbage_searches()
     already = await service.context.store.collection("source_records").count({})
     before, started = _cpu_seconds(), time.monotonic()
     for worker in service.workers:
@@ -106,13 +108,16 @@ async def fill(service: ServiceApp, stream: list[Sent]) -> None:
     context = service.context
     for chunk in _chunks(stream):
         ids = {each["message_id"]: uuid.uuid5(uuid.NAMESPACE_OID, each["message_id"]) for each in chunk}
-
-        async def create(transaction: Any, key_ids: list[uuid.UUID] = list(ids.values())) -> dict[uuid.UUID, DataKey]:
-            return await context.keyring.create(key_ids, transaction)
-
-        keys = await context.store.transaction(create)
+        keys = await _keys(service, list(ids.values()))
         await context.broker.publish([_outgoing(ids[each["message_id"]], each, keys[ids[each["message_id"]]]) for each in chunk])
         context.keyring.evict(ids.values())  # The drain pays for its own keys.
+
+
+async def _keys(service: ServiceApp, ids: list[uuid.UUID]) -> dict[uuid.UUID, DataKey]:
+    async def create(transaction: Transaction) -> dict[uuid.UUID, DataKey]:
+        return await service.context.keyring.create(ids, transaction)
+
+    return await service.context.store.transaction(create)
 
 
 def _fresh(stream: Iterable[Sent]) -> Iterator[Sent]:

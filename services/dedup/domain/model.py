@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class MatchingKey:
+class MatchingKey(NamedTuple):
     """A blind token of one identifier value.
 
     Attributes:
@@ -75,10 +75,9 @@ def signature_of(submission: bytes, keys: Iterable[MatchingKey], name: bytes | N
     ordered = tuple(sorted(set(keys)))
     if not ordered:
         return Signature(submission, (), name, birth)
-    digest = hashlib.blake2b(digest_size=16, person=b"kehu-signature")
-    for part in (*(key.token for key in ordered), b"name", name or b"", b"birth", birth or b""):
-        digest.update(len(part).to_bytes(2, "big") + part)
-    return Signature(digest.digest(), ordered, name, birth)
+    # Tokens have one length, so no other keys, name and birth date give the same bytes.
+    content = bytes([name is not None, birth is not None]) + b"".join(key.token for key in ordered) + (name or b"") + (birth or b"")
+    return Signature(hashlib.blake2b(content, digest_size=16, person=b"kehu-signature").digest(), ordered, name, birth)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ import msgspec
 from services.dedup.domain.model import MatchingKey, Placed, Signature
 from services.dedup.ports import DecidedEntity, FoundedEntity, LoggedMove, MoveLog, SourceRecord
 from shared.contracts.submission import Submission
-from shared.storage import InsertOne, UpdateOne
+from shared.failpoints import mutant
+from shared.storage import InsertOne, ReplaceOne, UpdateOne, WriteOperation
 
 SOURCE_RECORDS, SIGNATURES, IDENTIFIERS, ENTITIES = "source_records", "signatures", "identifiers", "entities"
 MERGE_LOG, ERASURES = "merge_log", "erasures"
@@ -35,25 +36,25 @@ def placed_of(row: Mapping[str, Any]) -> Placed:
     return Placed(signature, UUID(bytes=row["customer"]), UUID(bytes=row["founder"]), row["assignment"])
 
 
-def record_written(record: SourceRecord, at: datetime) -> InsertOne[Document]:
+def record_written(record: SourceRecord, at: datetime) -> WriteOperation:
     """A resolved source record, kept as received."""
-    submission = record.submission
-    envelope = msgspec.to_builtins(submission, builtin_types=(bytes,))
+    envelope = msgspec.to_builtins(record.submission, builtin_types=(bytes,))
     sealed = envelope.pop("sealed")
     del envelope["submission_id"]
-    return InsertOne(
-        {
-            "_id": submission.submission_id.bytes,
-            "state": "resolved",
-            "customer": record.customer.bytes,
-            "assignment": record.assignment,
-            "signature": record.founder.bytes,
-            "matched": list(record.matched),
-            "at": at,
-            "envelope": envelope,
-            "sealed": sealed,
-        }
-    )
+    row = {
+        "_id": record.submission.submission_id.bytes,
+        "state": "resolved",
+        "customer": record.customer.bytes,
+        "assignment": record.assignment,
+        "signature": record.founder.bytes,
+        "matched": list(record.matched),
+        "at": at,
+        "envelope": envelope,
+        "sealed": sealed,
+    }
+    if mutant("no_id_guard"):  # An insert would be a second guard, and the mutant shall have none.
+        return ReplaceOne({"_id": row["_id"]}, row, upsert=True)
+    return InsertOne(row)
 
 
 def submission_of(row: Mapping[str, Any]) -> Submission:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -45,7 +45,6 @@ class BatchDecision:
     known: Known
     rules: Rules
     at: datetime
-    moved_to: dict[bytes, UUID] = field(default_factory=dict)
 
     @cached_property
     def new(self) -> dict[bytes, tuple[Signature, UUID]]:
@@ -105,13 +104,14 @@ class BatchDecision:
             versions[move.source] = versions[move.target] = self.plan.assignment
         return versions
 
+    @cached_property
     def resolved(self) -> list[tuple[SourceRecord, bool]]:
         """Every record with its customer, and whether its identifiers were new to the store."""
         seen, shared = set(self.known.placed), self._shared_types
         result = []
         for submission, signature in self.records:
             customer, first = self.customer_of[signature.id], signature.id not in seen
-            matched = shared(signature) if first else tuple(sorted({key.type for key in signature.keys}))
+            matched = shared(signature) if first else _types(signature)
             seen.add(signature.id)
             record = SourceRecord(submission, customer, self.versions[customer], self.founder_of(signature), matched)
             result.append((record, first))
@@ -136,7 +136,7 @@ class BatchDecision:
 
     def store(self, moved_submissions: Mapping[Move, int]) -> Decision:
         """What is written; `moved_submissions` counts the stored submissions of each move."""
-        decision = Decision(self.at, [record for record, _ in self.resolved()])
+        decision = Decision(self.at, [record for record, _ in self.resolved])
         decision.founded_signatures = [self._founded(signature, founder) for signature, founder in self.new.values()]
         decision.moved_signatures = [self._moved(each, move) for move in self.plan.moves for each in move.signatures]
         decision.identifiers = self._identifiers()
@@ -167,20 +167,22 @@ class BatchDecision:
             if customer in self.known.entities:
                 decision.decided.append(DecidedEntity(customer, version, count, heirs.get(customer)))
             else:
-                decision.founded.append(FoundedEntity(customer, version, count, self._first_of(customer)))
+                decision.founded.append(FoundedEntity(customer, version, count, self._first_founders[customer]))
 
-    def _first_of(self, customer: UUID) -> UUID:
-        return min(self._founders(customer), key=lambda each: each.bytes)
-
-    def _founders(self, customer: UUID) -> Iterable[UUID]:
-        old = self.known.component.placed
-        for members, holder in zip(self.clustering.clusters, self.plan.customers, strict=True):
-            if holder == customer:
-                yield from (old[each.id].founder if each.id in old else self.new[each.id][1] for each in members)
+    @cached_property
+    def _first_founders(self) -> dict[UUID, UUID]:
+        """The lowest founder by customer."""
+        old, new = self.known.component.placed, self.new
+        clusters = zip(self.clustering.clusters, self.plan.customers, strict=True)
+        return {holder: min(old[each.id].founder if each.id in old else new[each.id][1] for each in members) for members, holder in clusters}
 
     def cause_of(self, target: UUID) -> tuple[UUID, tuple[str, ...]]:
         """The submission that led to moves into `target`, and what it matched on."""
         first = {signature.id for signature, _ in self.new.values()}
-        records = [(record, signature) for (record, _), (_, signature) in zip(self.resolved(), self.records, strict=True) if signature.id in first]
+        records = [(record, signature) for (record, _), (_, signature) in zip(self.resolved, self.records, strict=True) if signature.id in first]
         record = next((record for record, _ in records if record.customer == target), records[0][0])
         return record.submission.submission_id, record.matched
+
+
+def _types(signature: Signature) -> tuple[str, ...]:
+    return tuple(sorted({key.type for key in signature.keys}))

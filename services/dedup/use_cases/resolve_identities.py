@@ -68,7 +68,7 @@ class ResolveIdentities:
         counts = await count_moves(batch, self._store, transaction)
         decision = batch.store(counts)
         traceparents = {submission.submission_id: record.traceparent for record, submission, _ in opened.signatures}
-        effects.publish_all(_resolved(record, first, batch.at, traceparents) for record, first in batch.resolved())
+        effects.publish_all(_resolved(record, first, batch.at, traceparents) for record, first in batch.resolved)
         for log in logs_of(batch, counts):
             decision.logs.append(await self._announce(log, effects, transaction))
         self._store.write(decision, effects)
