@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -32,6 +33,8 @@ app.add_typer(dead_letters.dead_letters, name="dead-letters")
 
 def main() -> None:
     """Run the command line; what a command cannot do is one line on stderr and exit status 1."""
+    # A client library's retries are no news to somebody who waits for one line of result.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except CommandFailed as error:

@@ -93,8 +93,8 @@ async def start_groups(bootstrap_servers: str, groups: Mapping[str, Iterable[str
     """
     for group, names in groups.items():
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = [TopicPartition(name, number) for name in names for number in await _partitions(consumer, name)]
             consumer.assign(partitions)
             fresh = {partition: 0 for partition in partitions if await consumer.committed(partition) is None}
@@ -111,8 +111,8 @@ async def end_offsets(bootstrap_servers: str, names: Iterable[str]) -> dict[str,
         KafkaError: no broker answers.
     """
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = {name: await _partitions(consumer, name) for name in names}
         ends = await consumer.end_offsets([TopicPartition(name, number) for name, numbers in partitions.items() for number in numbers])
         return {name: {number: ends[TopicPartition(name, number)] for number in numbers} for name, numbers in partitions.items()}

@@ -44,7 +44,10 @@ def customer(
     from deploy.local.client import ServiceClient
 
     with ServiceClient(Connection.open(), "profile", ["steward"] if unmask else ["front_desk"]) as profile:
-        _print_json(find_customer(profile, who))
+        found = find_customer(profile, who)
+    if found == {"customers": []}:
+        raise CommandFailed("nobody is known by that", "没有找到对应的客户")
+    _print_json(found)
 
 
 def erase(
@@ -66,16 +69,16 @@ def erase(
 
 def trace(submission_id: Annotated[str, typer.Argument(help="The id that the door answered with.")]) -> None:
     """Print the life of one submission: accepted, published, resolved, applied, counted, each with its time."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from deploy.local.trace import steps_of
 
     steps = steps_of(Connection.open(), submission_id)
     if not steps:
         raise CommandFailed(f"no service knows a submission {submission_id}", f"没有服务知道提交 {submission_id}")
-    table = Table("at", "service", "step", "detail")
+    table = Table("at, UTC", "service", "step", Column("detail", overflow="fold"), title=f"{submission_id}, {steps[0].at[:10]}")
     for step in steps:
-        table.add_row(step.at, step.service, step.name, step.detail)
+        table.add_row(step.at[11:23], step.service, step.name, step.detail)
     out.print(table)
 
 

@@ -24,9 +24,9 @@ dead_letters = typer.Typer(help="Records that were set aside.", no_args_is_help=
 @dead_letters.command("list")
 def list_records(limit: Annotated[int, typer.Option(min=1, help="At most so many per service.")] = 50) -> None:
     """List them, the oldest first: reason and coordinates, never contents."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "reason", "state", "attempts", "at")
+    table = Table(Column("id", overflow="fold"), "reason", "state", "attempts", "at")
     for service in SERVICES:
         for each in _with(service, lambda letters: letters.list(limit=limit)):
             table.add_row(each.id, each.reason, each.state, str(each.attempts), each.at.isoformat(timespec="seconds"))

@@ -49,7 +49,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         return
     out.print(f"Kehu is {state.phase}. {state.step if state.phase != READY else ''}")
     out.print(_process_table(state, healths, dead))
-    out.print(_lag_table(lags, healths))
+    if lags:
+        out.print(_lag_table(lags, healths))
 
 
 def _figures(state: StackState) -> tuple[list[GroupLag], dict[str, dict[str, int]]]:
@@ -63,7 +64,7 @@ def _figures(state: StackState) -> tuple[list[GroupLag], dict[str, dict[str, int
     try:
         return asyncio.run(ask()) if state.phase == READY else ([], {})
     except Exception as error:  # noqa: BLE001 - a status command must show what it can while servers are down
-        failure(f"lag and dead letters cannot be read: {error if isinstance(error, CommandFailed) else type(error).__name__}")
+        failure(f"lag and dead letters cannot be read now: {error if isinstance(error, CommandFailed) else type(error).__name__}")
         return [], {}
 
 
