@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.intake.ports import Entry, Ledger, Verdict
+from shared.storage import TransientStorageError
 
 ENTRIES_MAX = 2_000
 BYTES_MAX = 4 * 1024 * 1024
 """Of one transaction, so that its outbox document stays far below 16 MiB."""
+_FAILURES_MAX = 2
 WAITING_ENTRIES_MAX = 20_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 """Beyond this a sender is told to come again: memory is bounded and nobody waits for long."""
@@ -102,17 +104,34 @@ class MicroBatches:
         return gathered
 
     async def _write_together(self, gathered: list[_Waiting]) -> None:
-        entries = [entry for waiting in gathered for entry in waiting.entries]
-        try:
-            verdicts = await self._ledger.write(entries)
-        except Exception as error:  # noqa: BLE001 - told to every request that shares the write
+        error = await self._try(gathered)
+        if error is None or len(gathered) == 1 or not isinstance(error, TransientStorageError):
             _fail(gathered, error)
         else:
-            self._wake_relay()
-            _answer(gathered, verdicts)
-        finally:
-            self._waiting_entries -= len(entries)
-            self._waiting_bytes -= sum(waiting.size_bytes for waiting in gathered)
+            await self._write_apart(gathered, error)
+        self._waiting_entries -= sum(len(waiting.entries) for waiting in gathered)
+        self._waiting_bytes -= sum(waiting.size_bytes for waiting in gathered)
+
+    async def _write_apart(self, gathered: list[_Waiting], error: Exception) -> None:
+        """One of them may repeat what a process that died within its transaction keeps locked: that shall not hold up the others.
+
+        Two failures mean that it is the database, and nobody waits for a third.
+        """
+        failures = 0
+        for waiting in gathered:
+            each = error if failures == _FAILURES_MAX else await self._try([waiting])
+            failures += each is not None and failures < _FAILURES_MAX
+            _fail([waiting], each)
+
+    async def _try(self, gathered: list[_Waiting]) -> Exception | None:
+        """Writes in one transaction and answers, or returns the error."""
+        try:
+            verdicts = await self._ledger.write([entry for waiting in gathered for entry in waiting.entries])
+        except Exception as error:  # noqa: BLE001 - told to the requests that share the write
+            return error
+        self._wake_relay()
+        _answer(gathered, verdicts)
+        return None
 
 
 def _answer(gathered: list[_Waiting], verdicts: list[Verdict]) -> None:
@@ -124,8 +143,8 @@ def _answer(gathered: list[_Waiting], verdicts: list[Verdict]) -> None:
         start = end
 
 
-def _fail(gathered: list[_Waiting], error: Exception) -> None:
+def _fail(gathered: list[_Waiting], error: Exception | None) -> None:
     for waiting in gathered:
-        if not waiting.done.done():
+        if error is not None and not waiting.done.done():
             waiting.done.set_exception(error)
             waiting.done.exception()  # Somebody may have hung up: an error that nobody awaits is no surprise.

@@ -28,6 +28,8 @@ from shared.storage import DuplicateKey, Store, Transaction
 
 BODY_KEPT = timedelta(days=7)
 """As long as the topic keeps its records; afterwards the body lives in dedup's source record."""
+RETRY_SECONDS = 3.0
+"""Then the sender is told to come again: whoever shares the write waits as long."""
 _RACES_MAX = 20
 _ROW = {"state": 1, "digest": 1}
 
@@ -52,7 +54,7 @@ class MongoLedger:
 
         for attempt in range(_RACES_MAX):
             try:
-                verdicts = await self._store.transaction(work)
+                verdicts = await self._store.transaction(work, retry_seconds=RETRY_SECONDS)
             except DuplicateKey:
                 await asyncio.sleep(random.uniform(0, 0.002) * attempt)  # noqa: S311 - jitter
             else:

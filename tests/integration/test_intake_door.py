@@ -15,9 +15,9 @@ from shared.contracts.submission import SubmissionBody
 from shared.contracts.topics import QUARANTINE, SUBMISSIONS
 from shared.hosting import Settings
 from shared.sealing import body_aad
-from tests.intake_service import DEADLINE_SECONDS, RunningIntake, running_intake
+from tests.intake_service import DEADLINE_SECONDS, QUIET, RunningIntake, eventually, running_intake
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, QUIET]
 
 
 def person(number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -62,9 +62,11 @@ async def test_an_accepted_submission_is_published_sealed_and_can_be_opened_by_i
 async def test_its_life_can_be_followed_without_anything_personal(intake: RunningIntake) -> None:
     submission_id = (await intake.submit(person())).json()["submission_id"]
 
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not (life := (await intake.get(f"/v1/submissions/{submission_id}")).json())["published_at"]:
-            await asyncio.sleep(0.05)
+    async def published() -> bool:
+        return (await intake.get(f"/v1/submissions/{submission_id}")).json()["published_at"] is not None
+
+    await eventually(published)
+    life = (await intake.get(f"/v1/submissions/{submission_id}")).json()
 
     assert life["state"] == "accepted"
     assert life["channel_id"] == "shop"
@@ -128,7 +130,9 @@ async def test_a_batch_tells_what_became_of_each(intake: RunningIntake) -> None:
     assert len(await _settled(intake)) == 2
 
 
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer kehu_wk_" + "a" * 43}, {"Authorization": "Basic x"}])
+@pytest.mark.parametrize(
+    "header", [{}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer kehu_wk_" + "a" * 43}, {"Authorization": "Basic x"}]
+)
 async def test_without_a_living_key_nobody_comes_in(intake: RunningIntake, header: dict[str, str]) -> None:
     answer = await intake.client.post("/v1/submissions", json=person(), headers=header)
 

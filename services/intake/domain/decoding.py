@@ -136,11 +136,11 @@ def _join(path: str, name: str) -> str:
 
 def _with_name_of_member(path: str, value: Any) -> str:
     """The decoder writes `[...]` for a member of a free mapping; the culprit is the first value that is no scalar."""
-    if not path.endswith("[...]") or not isinstance(value, dict):
+    if not path.endswith("[...]"):
         return path
     parent = path.removesuffix("[...]")
     mapping = value
     for name in parent.split("."):
-        mapping = mapping.get(name, {}) if isinstance(mapping, dict) else {}
-    wrong = (name for name, each in mapping.items() if isinstance(each, dict | list)) if isinstance(mapping, dict) else iter(())
-    return _join(parent, next(wrong, "?"))
+        mapping = mapping.get(name) if isinstance(mapping, dict) else None
+    wrong = [name for name, each in mapping.items() if isinstance(each, dict | list)] if isinstance(mapping, dict) else []
+    return _join(parent, wrong[0]) if wrong else parent
