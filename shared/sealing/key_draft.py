@@ -16,13 +16,17 @@ from shared.sealing.slots import SlotTable, slot_of
 class KeyDraft:
     """A new data key, ready to seal with, and its row for the keyring."""
 
-    __slots__ = ("_epoch", "_raw", "_wrapped", "id", "key")
+    __slots__ = ("_epoch", "_raw", "_wrapped", "id")
 
     def __init__(self, key_id: UUID, raw: bytes, table: SlotTable) -> None:
         self.id = key_id
-        self.key = DataKey(raw)
         self._raw = raw
         self._wrap(table)
+
+    @property
+    def key(self) -> DataKey:
+        """The key to seal with, made anew at each call: a batch of thousands need not hold as many ciphers of 2.3 KB."""
+        return DataKey(self._raw)
 
     def row(self, table: SlotTable) -> dict[str, Any]:
         """The row to insert, wrapped by a current slot key of `table`; wrapped again if it was made under an older one."""
