@@ -63,7 +63,7 @@ def _submission(number: int, customer: int, rnd: random.Random) -> Submission:
     if kind == "group":
         return base | {"kind": "profile", "fields": {"company": f"公司{customer % 500}"}}
     if kind == "consent":
-        consent = {"purpose": "marketing_email", "state": rnd.choice(("granted", "denied")), "notice_version": "2026-01"}
+        consent = {"purpose": "marketing", "state": rnd.choice(("granted", "denied")), "notice_version": "2026-01"}
         return base | {"kind": "profile", "consents": [consent]}
     if kind == "malformed":
         return base | {"kind": "profile", "fields": {"email": "not an address"}}

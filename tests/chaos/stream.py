@@ -56,7 +56,7 @@ def _body(number: int, person: int, rnd: random.Random, moment: datetime) -> Sub
         fields["city"] = rnd.choice(("上海", "北京", "成都", "广州"))
         if rnd.random() < 0.3:
             state = rnd.choice(("granted", "denied", "withdrawn"))
-            body["consents"] = [{"purpose": "marketing_email", "state": state, "notice_version": "2026-01"}]
+            body["consents"] = [{"purpose": "marketing", "state": state, "notice_version": "2026-01"}]
     if fields:
         body["fields"] = fields
     return body | _part(kind, number, rnd)

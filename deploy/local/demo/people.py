@@ -102,7 +102,7 @@ def _profile(person: Person, channel: str, rnd: random.Random, moment: datetime)
     consents = []
     if channel == "web":
         state = "granted" if rnd.random() < 0.7 else "denied"
-        consents = [{"purpose": "marketing_email", "state": state, "notice_version": "2026-01"}]
+        consents = [{"purpose": "marketing", "state": state, "notice_version": "2026-01"}]
     return _message(person, "profile", f"profile-{channel}", moment, fields=fields, identifiers=identifiers, consents=consents)
 
 

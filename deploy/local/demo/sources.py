@@ -29,7 +29,7 @@ def febrl_submissions(cache: Path) -> Iterator[Submission]:
             "family_name": record["surname"],
             "street": " ".join(filter(None, (record["street_number"], record["address_1"], record["address_2"]))),
             "city": record["suburb"],
-            "postal_code": record["postcode"],
+            "postcode": record["postcode"],
             "province": record["state"],
             "country": "AU",
             "birth_date": _birth_date(record["date_of_birth"]),
