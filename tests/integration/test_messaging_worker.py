@@ -14,9 +14,9 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from shared.contracts.topics import DEAD_LETTERS, IDENTITIES, SUBMISSIONS
 from shared.messaging import Batch, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
+from shared.messaging.assignment import RecordsLost
 from shared.messaging.outbox import Message
 from shared.messaging.share_limit import TooManyDeadLetters
-from shared.messaging.worker import RecordsLost
 from shared.storage import InsertOne, Store, Transaction, UpdateOne
 from tests.integration.messaging_rig import GROUP, Proxy, Rig, Servers, count_and_pass_on, repeats, resolved, rig, submission, until
 
@@ -80,7 +80,7 @@ async def test_what_was_fetched_before_the_partition_was_fenced_again_is_dropped
         await until(worker.ready)
         await one.broker.publish([submission(number) for number in range(50)])
         await held.wait()
-        worker._assignment_changed()
+        worker.assignment.changed()
         await until(worker.ready)
         go_on.set()
         await until(lambda: one.settled(50))
@@ -277,7 +277,7 @@ async def test_an_assignment_waits_for_a_database_that_is_away(one: Rig, servers
         door.close()
         await one.broker.publish([submission(number) for number in range(40)])
         async with one.running(one.worker(store=behind)) as worker:
-            await until(lambda: bool(worker._assigned()))
+            await until(lambda: bool(worker.assignment.partitions()))
             await until(lambda: "waits" in caplog.text)
             assert not worker.ready()
             door.open()
