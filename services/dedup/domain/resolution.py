@@ -70,9 +70,11 @@ def _choose(clusters: Sequence[Cluster], entities: Mapping[UUID, Entity]) -> dic
         for customer, count in _holders(each).items()
     )
     chosen: dict[int, UUID] = {}
+    placed: set[UUID] = set()
     for *_, number, customer in claims:
-        if number not in chosen and customer not in chosen.values():
+        if number not in chosen and customer not in placed:
             chosen[number] = customer
+            placed.add(customer)
     return chosen
 
 
