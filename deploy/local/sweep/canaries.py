@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,14 +22,14 @@ class Canaries:
         self._values = list(values)
         if not self._values or any(len(value) < SHORTEST and value.isascii() for value in self._values):
             raise ValueError(f"canaries must have at least {SHORTEST} characters")
-        self._number = {form.lower(): number for number, value in enumerate(self._values) for form in _forms(value)}
-        # Longest first: of two forms that begin alike the longer one is the better name.
-        self._pattern = re.compile(b"|".join(re.escape(form) for form in sorted(self._number, key=len, reverse=True)), re.IGNORECASE)
-        self._overlap = max(map(len, self._number))
+        self._forms = {form.lower(): number for number, value in enumerate(self._values) for form in _forms(value)}
+        self._overlap = max(map(len, self._forms))
 
     def in_bytes(self, content: bytes) -> set[int]:
         """Numbers of the canaries that stand in these bytes."""
-        return {self._number[match.group().lower()] for match in self._pattern.finditer(content)}
+        # One plain search per form runs at gigabytes a second; a pattern of many alternatives tries each of them at every byte.
+        lowered = content.lower()
+        return {number for form, number in self._forms.items() if form in lowered}
 
     def in_file(self, path: Path) -> tuple[set[int], int]:
         """Numbers of the canaries in a file of any size, and the bytes read."""
