@@ -25,7 +25,7 @@ export UV_LINK_MODE := copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup check test test-all up down status demo bench crash-test compose-check clean
+.PHONY: help setup check test test-all up down status demo bench crash-test fuzz compose-check clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -67,6 +67,9 @@ bench: setup ## Measure the whole flow: events/s and CPU per event
 
 crash-test: setup ## Kill everything at random and count: nothing lost, nothing doubled
 	$(PYTHON) -m pytest -m long tests/chaos $(PYTEST_ARGS)
+
+fuzz: setup ## Send 20,000 generated inputs to the door: no server error
+	KEHU_FUZZ_INPUTS=20000 $(PYTHON) -m pytest tests/integration/test_intake_fuzz.py -s
 
 compose-check: setup ## Check docker-compose.yml against the compose specification
 	$(PYTHON) -m pytest tests/contract/test_compose_file.py

@@ -13,10 +13,10 @@ from uuid import UUID
 import msgspec
 
 from services.intake.domain.channels import Channel
-from services.intake.domain.decoding import convert_draft, decode_batch, decode_draft, split_batch
+from services.intake.domain.decoding import convert_draft, decode_batch, decode_draft, decode_plain, split_batch
 from services.intake.domain.draft import Draft
 from services.intake.domain.findings import Finding, Refused, finding
-from services.intake.domain.leniency import strip
+from services.intake.domain.leniency import Stripped, strip
 from services.intake.domain.rules import Rules
 from services.intake.domain.validation import Checked, check
 from services.intake.micro_batches import MicroBatches
@@ -145,20 +145,25 @@ class AcceptSubmissions:
         return self._counted(channel, await self._written([None] * len(entries), entries))
 
     def _lenient_entry(self, raw: bytes, channel: Channel, key: str, now: datetime, traceparent: str | None) -> Entry:
-        stripped = strip(_plain(raw), self._rules.fields, self._rules.is_forbidden)
-        if stripped.forbidden:
-            SUBMISSIONS.add(len(stripped.forbidden), {"outcome": "stripped", "reason": "forbidden_field"})
-        if stripped.unknown:
-            SUBMISSIONS.add(stripped.unknown, {"outcome": "stripped", "reason": "unknown_field"})
+        try:
+            stripped = strip(decode_plain(raw), self._rules.fields, self._rules.is_forbidden)
+        except Refused as refused:
+            # What cannot be read cannot be searched for what may not be kept, so nothing of it is.
+            return self._set_aside(Stripped(None), refused, raw, channel, key, now, traceparent)
+        _count_stripped(stripped)
         try:
             draft = decode_draft(stripped.encoded())
             draft.message_id = draft.message_id or key
             checked = check(draft, self._rules, default_notice=channel.notice_version, now=now)
         except Refused as refused:
-            plain = stripped.encoded()
-            entry_id = submission_id(self._provider, channel.id, _message_id(stripped.value) or key)
-            return Entry(entry_id, self._digest(plain), channel, now, plain, findings=refused.findings, traceparent=traceparent)
+            return self._set_aside(stripped, refused, raw, channel, key, now, traceparent)
         return self._entry(checked, submission_id(self._provider, channel.id, draft.message_id), channel, now, traceparent)
+
+    def _set_aside(
+        self, stripped: Stripped, refused: Refused, raw: bytes, channel: Channel, key: str, now: datetime, traceparent: str | None
+    ) -> Entry:
+        entry_id = submission_id(self._provider, channel.id, _message_id(stripped.value) or key)
+        return Entry(entry_id, self._digest(raw), channel, now, stripped.encoded(), findings=refused.findings, traceparent=traceparent)
 
     async def _written(self, outcomes: list[Outcome | None], entries: list[Entry]) -> list[Outcome]:
         """Fills each None with what became of the next entry."""
@@ -200,12 +205,11 @@ def _without_date(body: SubmissionBody) -> SubmissionBody:
     return msgspec.structs.replace(body, occurred_at=_NO_DATE)
 
 
-def _plain(raw: bytes) -> Any:
-    """The item as plain values; one that is no JSON at all becomes None, which is then set aside with the reason."""
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
+def _count_stripped(stripped: Stripped) -> None:
+    if stripped.forbidden:
+        SUBMISSIONS.add(len(stripped.forbidden), {"outcome": "stripped", "reason": "forbidden_field"})
+    if stripped.unknown:
+        SUBMISSIONS.add(stripped.unknown, {"outcome": "stripped", "reason": "unknown_field"})
 
 
 def _message_id(value: Any) -> str:

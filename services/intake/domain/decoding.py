@@ -67,6 +67,21 @@ def _check_count(count: int) -> None:
         raise Refused(finding("batch_too_large", "submissions"))
 
 
+def decode_plain(raw: bytes) -> Any:
+    """The plain values in these bytes, whatever they are.
+
+    Raises:
+        Refused: not JSON, not UTF-8 or too deep.
+    """
+    try:
+        value = msgspec.json.decode(raw)
+    except _UNDECODABLE as error:
+        raise Refused(_explain(raw, error)) from None
+    if nesting_depth(raw) > NESTING_MAX:
+        raise Refused(finding("too_deep"))
+    return value
+
+
 def convert_draft(value: Any) -> Draft:
     """A draft from plain values, read leniently: texts stand for numbers and times. For rows of a file.
 
