@@ -44,10 +44,12 @@ class Patience:
             Exception: whatever `work` raises that is not transient.
         """
         held = self._assignment.hold(partition)
-        delay, deadline, duplicates = 0.0, time.monotonic() + PATIENCE_SECONDS, 0
+        delay, deadline, duplicates, was_ready = 0.0, time.monotonic() + PATIENCE_SECONDS, 0, held.ready
         while True:
             try:
-                if delay and held.ready:
+                if delay and was_ready:
+                    if not held.ready:
+                        return False  # reassigned meanwhile: to be fenced again, and what was fetched is void
                     await held.owner.refresh()
                 await work()
             except Overtaken:
@@ -65,7 +67,7 @@ class Patience:
 
     async def _worth_waiting(self, partition: int, held: Held, delay: float, deadline: float, error: Exception) -> bool:
         metrics.RETRIES.add(1, {**self._labels, "error": type(error).__name__})
-        if self.stopping.is_set() and not isinstance(error, PositionMoved):
+        if self.stopping.is_set() and not (isinstance(error, PositionMoved) and delay < _PAUSE_FROM_SECONDS):
             raise Stopping from error
         if time.monotonic() > deadline or partition not in self._assignment.partitions():
             self._assignment.leave(held)

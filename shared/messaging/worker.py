@@ -28,7 +28,7 @@ from shared.messaging.record import Handler, Idle
 from shared.messaging.share_limit import ShareLimit
 from shared.messaging.tending import IdleDue, Tending, every_partition_is_due
 from shared.messaging.work import Work
-from shared.storage import Store, TransientError
+from shared.storage import StorageError, Store, TransientError
 from shared.telemetry import batch_span, metrics
 from shared.telemetry.tracing import LINKS_MAX
 
@@ -218,8 +218,8 @@ class BatchWorker:
             metrics.LAG_SECONDS.set(each.lag_seconds, labels)
 
     def _fail(self, error: BaseException) -> None:
-        # Only the kind of error: its text may quote a value.
-        _log.critical("stops: %s", type(error).__name__, extra=self._labels)
+        # Only the kind of error: its text may quote a value. Ours of the storage hold codes only.
+        _log.critical("stops: %s", error if isinstance(error, StorageError) else type(error).__name__, extra=self._labels)
         self._broker.fail(error)
 
 
