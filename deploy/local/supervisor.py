@@ -20,11 +20,12 @@ from deploy.local.child import Child
 from deploy.local.kafka_jars import class_path
 from deploy.local.kafka_server import START_TIMEOUT_S
 from deploy.local.places import Places
-from deploy.local.stack import Stack
+from deploy.local.stack import PortTaken, Stack
 from deploy.local.state import FAILED, READY, STOPPING, ChildState, StackState, created_at, end_leftovers, read_state, write_state
 
 POLL_S = 0.2
 LOG_CHECK_S = 10.0
+PORTS_FREE_S = 20.0
 SERVICES_READY_S = 150.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 HEALTHY_AFTER_S = 60.0
@@ -102,8 +103,7 @@ class Supervisor:
 
     def _bring_up(self) -> None:
         self._step("starting MongoDB and Kafka")
-        end_leftovers(read_state(self.stack.places.state))
-        self.stack.assert_ports_free()
+        self._clear_the_way()
         self._start_servers()
         self._step("preparing databases")
         self._prepare_databases()
@@ -117,6 +117,19 @@ class Supervisor:
         self.state.seconds = round(time.monotonic() - self.began, 2)
         self.state.phase = READY
         self._step(f"ready after {self.state.seconds} s")
+
+    def _clear_the_way(self) -> None:
+        """End what a dead supervisor left. A process that was just killed may hold its port until its last thread is gone."""
+        previous = read_state(self.stack.places.state)
+        end_leftovers(previous)
+        deadline = time.monotonic() + (PORTS_FREE_S if previous and previous.children else 0)
+        while True:
+            try:
+                return self.stack.assert_ports_free()
+            except PortTaken:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
 
     def _start_servers(self) -> None:
         """Both boot at once; formatting Kafka's folder on the first start overlaps with mongod's boot."""
