@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import http.client
 import os
 import signal
 import sys
@@ -22,12 +21,12 @@ from deploy.local.kafka_server import START_TIMEOUT_S
 from deploy.local.places import Places
 from deploy.local.stack import PortTaken, Stack
 from deploy.local.state import FAILED, READY, STOPPING, ChildState, StackState, created_at, end_leftovers, read_state, write_state
+from deploy.local.watched import Watched, is_ready
 
 POLL_S = 0.2
 LOG_CHECK_S = 10.0
 PORTS_FREE_S = 20.0
 SERVICES_READY_S = 150.0
-BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 HEALTHY_AFTER_S = 60.0
 """A process that lived this long starts again without delay."""
 EARLY_DEATHS_MAX = 3
@@ -36,28 +35,6 @@ EARLY_DEATHS_MAX = 3
 
 class StartFailed(RuntimeError):
     """The stack could not be brought up."""
-
-
-@dataclass(slots=True)
-class Watched:
-    """A child and its history."""
-
-    child: Child
-    port: int = 0
-    restarts: int = 0
-    started_at: float = 0.0
-    deaths_in_a_row: int = 0
-    start_again_at: float | None = None
-
-    def back_off_s(self) -> float:
-        """Delay before the next start, doubling with each early death."""
-        longest = float(os.environ.get("KEHU_BACK_OFF_MAX_S", BACK_OFF_MAX_S))
-        return float(min(longest, BACK_OFF_FIRST_S * 2 ** max(0, self.deaths_in_a_row - 1)))
-
-    def failpoint(self) -> str:
-        """Crash tests only: the place at which this restart shall end, from a comma-separated list with one entry per restart."""
-        chain = os.environ.get(f"KEHU_FAILPOINTS_{self.child.name.upper()}", "").split(",")
-        return chain[self.restarts - 1] if 0 < self.restarts <= len(chain) else ""
 
 
 @dataclass(slots=True)
@@ -102,8 +79,8 @@ class Supervisor:
         self.stopping = True
 
     def _bring_up(self) -> None:
+        self._clear_the_way()  # Before the first step is published: that overwrites what the one before left.
         self._step("starting MongoDB and Kafka")
-        self._clear_the_way()
         self._start_servers()
         self._step("preparing databases")
         self._prepare_databases()
@@ -159,7 +136,8 @@ class Supervisor:
             asyncio.run(preparation.prepare_kafka(self.stack.kafka_bootstrap_servers, self.stack.namespace, START_TIMEOUT_S))
         except Exception as error:
             kafka = self.watched.get("kafka")
-            raise StartFailed(f"{error}\n{kafka.child.last_log_lines() if kafka else ''}".strip()) from error
+            died = kafka is not None and not kafka.child.running
+            raise StartFailed(f"{error}\n{kafka.child.last_log_lines() if kafka and died else ''}".strip()) from error
 
     def _wait_for_services(self) -> None:
         deadline = time.monotonic() + SERVICES_READY_S
@@ -234,20 +212,6 @@ class Supervisor:
             for name, watched in self.watched.items()
         }
         write_state(self.stack.places.state, self.state)
-
-
-def is_ready(port: int) -> bool:
-    """Whether the service on this port says that it is ready."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    except http.client.HTTPException:
-        return False
-    finally:
-        connection.close()
 
 
 def main() -> int:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import CommitFailedError, KafkaError, for_code
 
 from shared.contracts.topics import TOPICS, Topic
 
@@ -99,7 +99,9 @@ async def start_groups(bootstrap_servers: str, groups: Mapping[str, Iterable[str
             consumer.assign(partitions)
             fresh = {partition: 0 for partition in partitions if await consumer.committed(partition) is None}
             if fresh:
-                await consumer.commit(fresh)
+                # Refused while the group has members, be they of a process that was just killed: then it has started before.
+                with suppress(CommitFailedError):
+                    await consumer.commit(fresh)
         finally:
             await consumer.stop()
 

@@ -50,5 +50,21 @@ async def test_a_new_group_starts_at_the_log_start_and_keeps_its_offsets_later(k
         await delete_topics(kafka_bootstrap, namespace)
 
 
+async def test_a_group_that_still_has_members_is_left_alone(kafka_bootstrap, namespace):
+    from aiokafka import AIOKafkaConsumer
+
+    # given: a member, as a process leaves it behind that was killed a moment ago
+    await apply_topics(kafka_bootstrap, namespace)
+    topic, group = namespace + TOPICS[0].name, namespace + "dedup"
+    member = AIOKafkaConsumer(topic, bootstrap_servers=kafka_bootstrap, group_id=group, enable_auto_commit=False)
+    await member.start()
+    try:
+        # when, then: no error
+        await start_groups(kafka_bootstrap, {group: [topic]})
+    finally:
+        await member.stop()
+        await delete_topics(kafka_bootstrap, namespace)
+
+
 def test_mongodb_has_a_primary(mongodb_uri):
     ping(mongodb_uri)
