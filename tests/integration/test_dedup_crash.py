@@ -45,8 +45,8 @@ async def test_a_killed_process_loses_and_doubles_nothing(settings: Settings, un
     async with rig(settings) as one:
         sent = await one.send(identities)
         async with process(settings, unused_tcp_port, failpoint) as child:
-            assert await asyncio.wait_for(child.wait(), 60) == KILLED
-        await one.broker.publish(sent[:10])
+            assert await asyncio.wait_for(child.wait(), 120) == KILLED
+        await one.publish(sent[:10])
         async with one.service():
             await until(one.settled)
         await assert_exact(one, identities)

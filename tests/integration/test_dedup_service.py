@@ -60,7 +60,7 @@ async def test_two_workers_at_once_end_in_the_partition_of_the_oracle_and_tell_c
     identities = households(240)
     async with one.service(), one.service():
         outgoing = await one.send(identities)
-        await one.broker.publish(outgoing[::3])  # repeats at new offsets
+        await one.publish(outgoing[::3])  # repeats at new offsets
         await until(one.settled)
     customers = await one.customers()
     assert grouped(customers, customers.__getitem__) == expected(one, identities)
@@ -101,7 +101,7 @@ async def set_barrier(one: Rig, customer: UUID) -> UUID:
     request = uuid4()
     ends = await one.broker.end_offsets(SUBMISSIONS)
     event = ErasureBarrierSet(request_id=request, customer_id=customer, offsets={str(each): end for each, end in ends.items()})
-    await one.broker.publish([Outgoing(REQUESTS_TOPIC, request.bytes, uuid4(), event, datetime.now(UTC))])
+    await one.publish([Outgoing(REQUESTS_TOPIC, request.bytes, uuid4(), event, datetime.now(UTC))])
     return request
 
 
@@ -118,7 +118,7 @@ async def test_an_erased_customer_is_gone_with_its_aliases_and_comes_back_as_som
 
         request = await set_barrier(one, UUID(bytes=absorbed))
         await until(lambda: _done(one, request))
-        await one.broker.publish(sent)  # a repeat of what is erased
+        await one.publish(sent)  # a repeat of what is erased
         await one.send({4: {"phone": "+8613800000001"}})
         await until(one.settled)
 
@@ -142,7 +142,7 @@ async def test_an_access_request_is_answered_with_the_opened_source_records(one:
         request, customer = uuid4(), (await one.customers())[submission_id(0)]
         await one.keyring.store.transaction(lambda transaction: one.keyring.create([request], transaction))
         event = AccessRequested(request_id=request, customer_id=customer)
-        await one.broker.publish([Outgoing(REQUESTS_TOPIC, request.bytes, uuid4(), event, datetime.now(UTC))])
+        await one.publish([Outgoing(REQUESTS_TOPIC, request.bytes, uuid4(), event, datetime.now(UTC))])
         await until(lambda: _answered(one))
     [part] = [each for each in await one.events(RECEIPTS) if isinstance(each, AccessPart)]
     key = (await one.keyring.open([request]))[request]
