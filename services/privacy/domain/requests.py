@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from services.privacy.domain.erasure import Drained, Erasure, Received, Stage
 
 Kind = Literal["access", "erasure"]
+ASKED_AGAIN = "asked-again"
 COLLECTING, READY, EXPIRED = "collecting", "ready", "expired"
 
 
@@ -43,8 +44,13 @@ class Request:
 
     @property
     def waiting_since(self) -> datetime:
-        """When the last step was done."""
-        return self.steps[-1][1] if self.steps else self.opened_at
+        """When the last step was done; asking again is not getting on."""
+        return next((at for step, at in reversed(self.steps) if step != ASKED_AGAIN), self.opened_at)
+
+    def with_step(self, step: str, at: datetime) -> Request:
+        """The request with one more step; of many that only asked again the last is kept, so that a long outage fills no document."""
+        steps = self.steps[:-1] if step == ASKED_AGAIN and self.steps and self.steps[-1][0] == ASKED_AGAIN else self.steps
+        return replace(self, steps=(*steps, (step, at)))
 
 
 @dataclass(frozen=True, slots=True)

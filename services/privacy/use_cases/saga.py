@@ -15,7 +15,7 @@ from services.privacy.domain import access
 from services.privacy.domain.audit import Entry, digest_of
 from services.privacy.domain.certificate import first_revision, signed, slot_of
 from services.privacy.domain.erasure import AskAgain, Certify, DestroyKeys, SeeAllErased, SetBarrier, Stage, Step, next_step, stage_after
-from services.privacy.domain.requests import COLLECTING, EXPIRED, READY, Receipt, Request, counts_by_holder, received
+from services.privacy.domain.requests import ASKED_AGAIN, COLLECTING, EXPIRED, READY, Receipt, Request, counts_by_holder, received
 from services.privacy.ports import Keys, Ledger, RequestBook, Signer
 from services.privacy.use_cases import announcements
 from shared.contracts.privacy import PART_KEYS_MAX, AccessPart, EntityKeysClosed, ErasureReceipt
@@ -98,7 +98,7 @@ class Saga:
 
     def _after(self, step: Step, request: Request) -> Request:
         now = self.clock()
-        moved = replace(request, stage=stage_after(step, Stage(request.stage)), steps=(*request.steps, (_NAMES[type(step)], now)))
+        moved = replace(request.with_step(_NAMES[type(step)], now), stage=stage_after(step, Stage(request.stage)))
         return replace(moved, asked_at=now, attempt=step.attempt) if isinstance(step, AskAgain) else moved
 
     async def _take(self, step: Step, request: Request, effects: Effects, transaction: Transaction) -> None:
@@ -187,12 +187,12 @@ class Saga:
             parts.setdefault(holder, {})[part] = total
         if access.pending(parts):
             return False
-        await self.book.save_request(replace(request, stage=READY, steps=(*request.steps, ("ready", now))), transaction)
+        await self.book.save_request(replace(request.with_step("ready", now), stage=READY), transaction)
         return True
 
     async def _expire(self, request: Request, transaction: Transaction) -> None:
         await self.book.delete_access_parts(request.request_id, transaction)
-        await self.book.save_request(replace(request, stage=EXPIRED, steps=(*request.steps, ("expired", self.clock()))), transaction)
+        await self.book.save_request(replace(request.with_step("expired", self.clock()), stage=EXPIRED), transaction)
 
     async def _destroy_closed(self, effects: Effects, transaction: Transaction) -> bool:
         now = self.clock()
@@ -207,7 +207,7 @@ class Saga:
 
 
 _NAMES: dict[type[Step], str] = {
-    AskAgain: "asked-again",
+    AskAgain: ASKED_AGAIN,
     SetBarrier: "barrier-set",
     SeeAllErased: "all-holders-erased",
     DestroyKeys: "keys-destroyed",
