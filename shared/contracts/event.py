@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -60,6 +61,17 @@ def encode_body(event: Event | None) -> bytes | None:
     return None if event is None else _encoder.encode(event)
 
 
+@cache
+def _type_headers(event_type: str) -> Headers:
+    """The headers that all events of a type share; there are few types, and making these costs more than the body."""
+    return (
+        ("ce_source", b"kehu/" + event_type.split(".", 1)[0].encode()),
+        ("ce_type", event_type.encode()),
+        ("ce_dataschema", f"kehu:schemas/{event_type}.json".encode()),
+        ("content-type", CONTENT_TYPE),
+    )
+
+
 def encode_headers(outgoing: Outgoing) -> list[tuple[str, bytes]]:
     """CloudEvents binary-mode headers; a tombstone carries its id and time only."""
     headers = [
@@ -68,13 +80,7 @@ def encode_headers(outgoing: Outgoing) -> list[tuple[str, bytes]]:
         ("ce_specversion", SPEC_VERSION),
     ]
     if outgoing.event is not None:
-        event_type = outgoing.event.type
-        headers += [
-            ("ce_source", b"kehu/" + event_type.split(".", 1)[0].encode()),
-            ("ce_type", event_type.encode()),
-            ("ce_dataschema", f"kehu:schemas/{event_type}.json".encode()),
-            ("content-type", CONTENT_TYPE),
-        ]
+        headers += _type_headers(outgoing.event.type)
     if outgoing.key_id is not None:
         headers.append(("keyid", str(outgoing.key_id).encode()))
     if outgoing.traceparent is not None:
