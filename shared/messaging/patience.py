@@ -35,6 +35,8 @@ class Patience:
     def __init__(self, assignment: Assignment, labels: dict[str, str]) -> None:
         self._assignment, self._labels = assignment, labels
         self.stopping = asyncio.Event()
+        self.ended = False
+        """Set when waiting was given up; whoever polls next clears it."""
 
     async def done(self, partition: int, work: Callable[[], Awaitable[object]]) -> bool:
         """Does `work` until it succeeds; false if the partition was lost or patience ended, and then it is unready.
@@ -69,7 +71,8 @@ class Patience:
         metrics.RETRIES.add(1, {**self._labels, "error": type(error).__name__})
         if self.stopping.is_set() and not (isinstance(error, PositionMoved) and delay < _PAUSE_FROM_SECONDS):
             raise Stopping from error
-        if time.monotonic() > deadline or partition not in self._assignment.partitions():
+        self.ended = self.ended or time.monotonic() > deadline
+        if self.ended or partition not in self._assignment.partitions():
             self._assignment.leave(held)
             return False
         if delay < _PAUSE_FROM_SECONDS:

@@ -146,6 +146,7 @@ class BatchWorker:
         if self._broker.failure is not None:
             await asyncio.sleep(1.0)  # the process is about to end; the hosting loop would spin
             raise Stopping
+        self._patience.ended = False  # one long wait a poll: more might last until the group evicts us
         try:
             for partition, group in _by_partition(records):
                 await self._consume_partition(partition, group)

@@ -57,6 +57,7 @@ async def _crash_and_recover(servers: Servers, failpoint: str, mutant: str = "")
             await _end(successor)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_a_kill_at_any_named_place_loses_nothing_and_doubles_nothing(kafka_bootstrap: str, mongodb_uri: str, namespace: str) -> None:
     """Goal: F2 of the fault matrix for one worker. All places run side by side, each with topics and a database of its own."""

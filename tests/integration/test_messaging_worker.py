@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from shared.contracts.topics import DEAD_LETTERS, IDENTITIES, SUBMISSIONS
-from shared.messaging import Batch, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
+from shared.messaging import Batch, Broker, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
 from shared.messaging.assignment import RecordsLost
 from shared.messaging.outbox import Message
 from shared.messaging.share_limit import TooManyDeadLetters
@@ -284,6 +284,19 @@ async def test_an_assignment_waits_for_a_database_that_is_away(one: Rig, servers
             await until(lambda: one.settled(40))
         await asyncio.to_thread(behind.close)  # it says goodbye through the door that this loop serves
     await one.assert_exactly_once(40)
+
+
+async def test_a_start_waits_for_a_kafka_that_is_away(servers: Servers) -> None:
+    host, _, port = servers.kafka_bootstrap_servers.split(",")[0].partition(":")
+    async with Proxy(host, int(port)).serving() as door:
+        door.close()
+        broker = Broker(Servers(f"127.0.0.1:{door.port}", servers.namespace, servers.mongodb_uri))
+        starting = asyncio.create_task(broker.start())
+        done, _ = await asyncio.wait([starting], timeout=1.0)
+        assert not done
+        door.open()
+        await asyncio.wait_for(starting, 20)
+        await broker.stop()
 
 
 async def test_a_failed_send_replaces_the_producer_and_the_outbox_is_sent_again(one: Rig) -> None:
