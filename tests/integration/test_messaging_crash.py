@@ -38,8 +38,12 @@ async def _end(process: Process) -> None:
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGCONT)
         process.terminate()
-    async with asyncio.timeout(20):
-        await process.wait()
+    try:
+        async with asyncio.timeout(20):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        raise
 
 
 async def _crash_and_recover(servers: Servers, failpoint: str, mutant: str = "") -> None:
@@ -47,8 +51,11 @@ async def _crash_and_recover(servers: Servers, failpoint: str, mutant: str = "")
     async with rig(servers, partitions=1) as one:
         await one.broker.publish([submission(number) for number in range(COUNT)])
         victim = await _spawn(servers, failpoint, mutant)
-        async with asyncio.timeout(60):
-            assert await victim.wait() == 137
+        try:
+            async with asyncio.timeout(60):
+                assert await victim.wait() == 137
+        finally:
+            await _end(victim)
         successor = await _spawn(servers, mutant=mutant)
         try:
             await until(lambda: one.settled(COUNT), 60)
