@@ -17,13 +17,14 @@ from services.intake.app import build
 from services.intake.micro_batches import MicroBatches
 from shared.access import LocalIssuer, mint_token
 from shared.contracts.event import Decoder, Event
-from shared.contracts.topics import Topic
+from shared.contracts.topics import DEAD_LETTERS, QUARANTINE, RECEIPTS, REQUESTS, SUBMISSIONS, Topic
 from shared.hosting import ServiceApp, Settings
 from shared.hosting.application import build_application
 from shared.hosting.host import Delivery
 from shared.messaging.topic_admin import apply_topics
 
 DEADLINE_SECONDS = 60.0
+INTAKE_TOPICS = (SUBMISSIONS, QUARANTINE, REQUESTS, RECEIPTS, DEAD_LETTERS)
 QUIET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """aiokafka leaves a connection to the garbage collector when its start is cancelled, which a short test does."""
 
@@ -81,7 +82,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = DEAD
 @asynccontextmanager
 async def running_intake(settings: Settings, *, topics: bool = True) -> AsyncIterator[RunningIntake]:
     if topics:
-        await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
+        await apply_topics(settings.kafka_bootstrap_servers, settings.namespace, INTAKE_TOPICS)
     token = mint_token(LocalIssuer(settings.keys).signing_key(), "tester", ["admin", "steward", "operator"])
     service = await build(settings)
     delivery = Delivery(service)

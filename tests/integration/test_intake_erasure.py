@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from shared.contracts.event import Event, Outgoing
 from shared.contracts.privacy import ErasureReceipt, ErasureRequested, KeysDestroyed
 from shared.contracts.topics import RECEIPTS, REQUESTS, SUBMISSIONS
 from shared.hosting import Settings
+from shared.storage import TransientError
 from tests.intake_service import DEADLINE_SECONDS, QUIET, RunningIntake, eventually, running_intake
 
 pytestmark = [pytest.mark.servers, QUIET]
@@ -66,7 +68,13 @@ async def test_when_keys_are_destroyed_the_sealed_bodies_go_and_the_ids_stay_tak
 
 
 @pytest.mark.parametrize(
-    "point", ["intake.before_write", "intake.after_keys_before_ledger", "intake.before_commit", "intake.after_commit_before_answer"]
+    "point",
+    [
+        pytest.param("intake.before_write", marks=pytest.mark.long),
+        pytest.param("intake.after_keys_before_ledger", marks=pytest.mark.long),
+        "intake.before_commit",
+        "intake.after_commit_before_answer",
+    ],
 )
 async def test_killed_anywhere_around_the_write_a_retry_has_exactly_one_effect(settings: Settings, point: str) -> None:
     async with running_intake(settings) as intake:
@@ -105,7 +113,8 @@ async def _ask_until_answered(intake: RunningIntake, request: ErasureRequested) 
     broker = intake.service.context.broker
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not sum((await broker.end_offsets(RECEIPTS)).values()):
-            await _publish(intake, request, request.request_id.bytes)
+            with suppress(TransientError):
+                await _publish(intake, request, request.request_id.bytes)
             await asyncio.sleep(0.5)
 
 

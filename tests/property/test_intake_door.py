@@ -41,7 +41,9 @@ plausible = st.fixed_dictionaries(
             {
                 "order_id": st.text(max_size=5),
                 "currency": st.sampled_from(["CNY", "JPY", "KWD", "XXX"]),
-                "lines": st.lists(st.fixed_dictionaries({"product_code": st.text(max_size=5), "amount": st.floats() | st.decimals().map(str)}), max_size=2),
+                "lines": st.lists(
+                    st.fixed_dictionaries({"product_code": st.text(max_size=5), "amount": st.floats() | st.decimals().map(str)}), max_size=2
+                ),
             }
         )
         | anything,
