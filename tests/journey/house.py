@@ -68,6 +68,11 @@ class House:
         for each in submission_ids:
             wait_until(lambda each=each: all(step in self.steps(each)[service] for service, step in FINAL_STEP.items()), "submission settled")
 
+    def wait_until_forgotten(self, submission_ids: Iterable[str]) -> None:
+        """Returns when the door has dropped them too, which it does once it hears that their keys are gone."""
+        for each in submission_ids:
+            wait_until(lambda each=each: self.steps(each)["intake"][-1] == "erased", "submission forgotten")
+
     def customers_of(self, submission_ids: Sequence[str]) -> list[Any]:
         """The living customer of each submission, None where there is none any more."""
         found = self.ask("privacy_officer", "dedup", "POST", "/v1/resolutions:lookup", json={"submission_ids": submission_ids}).json()["customers"]

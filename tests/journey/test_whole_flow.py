@@ -125,8 +125,10 @@ def erasure(house: House) -> Erasure:
     requests = [house.open_request("erasure", customer) for customer in named]
     for request in requests:
         house.wait_for_request(request, "closed")
+    submission_ids = [*plain_ids, *merged_ids, *late_ids]
+    house.wait_until_forgotten(submission_ids)
     canaries = [*canaries_of(plain, merged, late), last_word.talk]
-    return Erasure([plain, merged, late], canaries, [*plain_ids, *merged_ids, *late_ids], halves, requests, living)
+    return Erasure([plain, merged, late], canaries, submission_ids, halves, requests, living)
 
 
 def test_a_certificate_proves_the_erasure_offline_and_covers_every_id_the_person_ever_had(house: House, stack: Stack, erasure: Erasure) -> None:
@@ -149,6 +151,7 @@ def test_an_erased_person_is_known_to_nobody_and_the_figures_stay_exact(house: H
     # then
     assert seen == [[], [], []]
     assert [[each[service] for service in ("dedup", "profile", "analytics")] for each in told] == [[["erased"]] * 3] * len(told)
+    assert {each["intake"][-1] for each in told} == {"erased"}
     assert set(house.customers_of(erasure.submission_ids)) == {None}
     assert counters == anew
 
