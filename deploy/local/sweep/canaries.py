@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CHUNK_BYTES = 4 * 1024 * 1024
-_ZEROS = bytes(CHUNK_BYTES)
 SHORTEST = 4
 """A shorter value is found everywhere by chance."""
 
@@ -37,9 +36,8 @@ class Canaries:
         found: set[int] = set()
         size, tail = 0, b""
         for chunk in _chunks(path):
-            # Journals are laid out ahead, so most of their bytes are zero.
-            if chunk != _ZEROS[: len(chunk)] or any(tail):
-                found |= self.in_bytes(tail + chunk)
+            # Journals and indexes are laid out ahead, so most of their bytes are zero; a UTF-16 form may end in one of them.
+            found |= self.in_bytes((tail + chunk).rstrip(b"\0") + b"\0")
             size, tail = size + len(chunk), (tail + chunk)[-self._overlap :]
         return found, size
 
