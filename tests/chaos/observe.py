@@ -136,7 +136,7 @@ async def _profiles(stack: Stack) -> tuple[Counter[str], int]:
     active = 0
     for document in await store.collection("customers").find({"state": "active"}):
         active += 1
-        kinds.update(document["counts"])
+        kinds.update(document["kinds"])
     store.close()
     return kinds, active
 
@@ -152,7 +152,7 @@ async def _customers(dedup: httpx.AsyncClient, submission_ids: list[str]) -> dic
 
 async def _channel_days(analytics: httpx.AsyncClient) -> Counter[tuple[str, str]]:
     answer = (await analytics.get("/v1/series", params={"metric": "submissions", "by": "day", "split": "channel"})).json()
-    return Counter({(point["channel"], point["at"]): point["value"] for point in answer["points"] if point["value"]})
+    return Counter({(point["split"], point["at"]): point["value"] for point in answer["points"] if point["value"]})
 
 
 async def _series(analytics: httpx.AsyncClient, metric: str) -> Counter[str]:
