@@ -52,7 +52,7 @@ async def observe(stack: Stack, clients: Clients, submission_ids: Mapping[Name, 
     return Observed(
         customer_of=customer_of,
         rows=rows,
-        kpis=(await clients["analytics"].get("/v1/kpis")).json(),
+        kpis=await _get(clients["analytics"], "/v1/kpis"),
         channel_days=await _channel_days(clients["analytics"]),
         revenue=await _top(clients["analytics"], "revenue"),
         quantity=await _top(clients["analytics"], "quantity"),
@@ -151,23 +151,30 @@ async def _customers(dedup: httpx.AsyncClient, submission_ids: list[str]) -> dic
 
 
 async def _channel_days(analytics: httpx.AsyncClient) -> Counter[tuple[str, str]]:
-    answer = (await analytics.get("/v1/series", params={"metric": "submissions", "by": "day", "split": "channel"})).json()
+    answer = await _get(analytics, "/v1/series", metric="submissions", by="day", split="channel")
     return Counter({(point["split"], point["at"]): point["value"] for point in answer["points"] if point["value"]})
 
 
 async def _series(analytics: httpx.AsyncClient, metric: str) -> Counter[str]:
-    answer = (await analytics.get("/v1/series", params={"metric": metric, "by": "month"})).json()
+    answer = await _get(analytics, "/v1/series", metric=metric, by="month")
     return Counter({point["at"]: point["value"] for point in answer["points"] if point["value"]})
 
 
 async def _top(analytics: httpx.AsyncClient, metric: str) -> Counter[str]:
-    answer = (await analytics.get("/v1/top", params={"metric": metric, "by": "product", "currency": "CNY", "limit": 100})).json()
+    answer = await _get(analytics, "/v1/top", metric=metric, by="product", currency="CNY", limit=100)
     return Counter({item["key"]: item["value"] for item in answer["items"] if item["value"]})
 
 
 async def _consents(privacy: httpx.AsyncClient, customers: set[str]) -> dict[str, dict[str, str]]:
     states = {}
     for customer in customers:
-        answer = (await privacy.get(f"/v1/customers/{customer}/consents")).json()
+        answer = await _get(privacy, f"/v1/customers/{customer}/consents")
         states[customer] = {purpose: each["state"] for purpose, each in answer["purposes"].items()}
     return states
+
+
+async def _get(client: httpx.AsyncClient, path: str, **query: str | int) -> dict[str, Any]:
+    response = await client.get(path, params=query)
+    assert response.status_code == 200, f"{path}: {response.status_code} {response.text}"
+    body: dict[str, Any] = response.json()
+    return body

@@ -22,7 +22,7 @@ class Clients:
     """HTTP clients of every service, as an administrator."""
 
     def __init__(self, stack: Stack) -> None:
-        token = mint_token(LocalIssuer(stack.places.keys).signing_key(), "crash-test", ["admin"], lifetime_seconds=7_200)
+        token = mint_token(LocalIssuer(stack.places.keys).signing_key(), "crash-test", ["admin", "privacy_officer"], lifetime_seconds=7_200)
         headers = {"Authorization": f"Bearer {token}"}
         self.by_service = {
             name: httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.port_of(name)}", headers=headers, timeout=30, trust_env=False)
