@@ -51,7 +51,7 @@ def _body(number: int, person: int, rnd: random.Random, moment: datetime) -> Sub
     if "email" in known:
         fields["email"] = f"person{person}@example.com"
     if "phone" in known:
-        fields["phone"] = f"139{17 * person % 10**4:04d}{person % 10**4:04d}"
+        fields["phone"] = f"139{(17 * person + 1234) % 10**4:04d}{person % 10**4:04d}"
     if kind == "profile":
         fields["city"] = rnd.choice(("上海", "北京", "成都", "广州"))
         if rnd.random() < 0.3:
