@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def throwaway_kafka(folder: Path) -> Iterator[str]:
     server = KafkaServer(folder / "kafka", folder / "kafka.log", class_path(), port, controller_port)
     server.prepare()
     with running(server.child()):
-        asyncio.run(wait_for_kafka(server.bootstrap_servers, START_TIMEOUT_S))
+        # In a thread of its own: a fixture of an asynchronous test is set up inside a running event loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, wait_for_kafka(server.bootstrap_servers, START_TIMEOUT_S)).result()
         yield server.bootstrap_servers
 
 

@@ -65,8 +65,8 @@ class Journey:
         assert {item["status"] for item in answer["items"]} == {"accepted"}, answer
         return [item["submission_id"] for item in answer["items"]]
 
-    async def customer_of(self, email: str) -> str | None:
-        found = await self.call("POST", "profile", "/v1/customers:lookup", json={"type": "email", "value": email})
+    async def customer_of(self, value: str, kind: str = "email") -> str | None:
+        found = await self.call("POST", "profile", "/v1/customers:lookup", json={"type": kind, "value": value})
         return found["customers"][0]["customer_id"] if found["customers"] else None
 
     async def request(self, kind: str, customer: str) -> str:
@@ -137,6 +137,7 @@ async def test_an_erased_person_is_nowhere_and_one_who_was_not_is_found_by_the_s
     await journey.submit(merged.by_email(), merged.order())
     await journey.submit(merged.by_phone())
     await until(lambda: journey.customer_of(merged.email), lambda: "the merged person's first half")
+    await until(lambda: journey.customer_of(merged.phone, "phone"), lambda: "the merged person's second half")
     await journey.submit(merged.joined())
     await journey.submit(stays.by_email(), stays.joined(), stays.by_phone(), stays.order())
     customers = {person: await until(lambda person=person: consenting(journey, person), lambda: "consents") for person in (plain, merged, stays)}
