@@ -1,19 +1,10 @@
-"""CPU and memory of the processes of a stack, from the kernel's own accounting."""
+"""Memory of the processes of a stack, from the kernel's own accounting."""
 
 from __future__ import annotations
 
 import psutil
 
 from deploy.local.state import StackState
-
-
-def cpu_seconds(state: StackState) -> dict[str, float]:
-    """User + system CPU so far, by process."""
-    figures = {}
-    for name, child in state.children.items():
-        times = psutil.Process(child.pid).cpu_times()
-        figures[name] = times.user + times.system
-    return figures
 
 
 def resident_mib(state: StackState) -> dict[str, float]:

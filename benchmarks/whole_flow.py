@@ -14,9 +14,9 @@ import httpx
 import msgspec
 
 from benchmarks.cdp_mix import Submission, cdp_mix
-from benchmarks.processes import cpu_seconds, resident_mib
+from benchmarks.processes import resident_mib
 from deploy.local.stack import Stack
-from deploy.local.state import StackState, read_state
+from deploy.local.state import StackState, cpu_seconds, read_state
 from deploy.local.throwaway_stack import running_stack
 from shared.access import LocalIssuer, mint_token
 

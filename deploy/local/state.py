@@ -95,3 +95,13 @@ def end_leftovers(state: StackState | None) -> list[str]:
             process.wait(10)
             ended.append(child.name)
     return ended
+
+
+def cpu_seconds(state: StackState) -> dict[str, float]:
+    """User + system CPU so far, by process of the stack that runs."""
+    figures = {}
+    for name, child in state.children.items():
+        if child.pid:
+            times = psutil.Process(child.pid).cpu_times()
+            figures[name] = times.user + times.system
+    return figures

