@@ -17,21 +17,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import psutil
 import typer
 
 from benchmarks.cdp_mix import cdp_mix
+from benchmarks.sealed_submission import sealed_submission
 from deploy.local.throwaway import throwaway_kafka, throwaway_mongodb
 from services.dedup.app import build
 from shared.contracts.event import Outgoing
 from shared.contracts.intake import SubmissionAccepted
-from shared.contracts.submission import BODY_VERSION, Behaviour, Identifier, Submission, SubmissionBody
 from shared.contracts.topics import SUBMISSIONS, SUBSCRIPTIONS
 from shared.hosting import ServiceApp, Settings
 from shared.hosting.garbage import spare_garbage_searches
 from shared.messaging.topic_admin import apply_topics, start_groups
-from shared.sealing import DataKey, body_aad
+from shared.sealing import DataKey
 from shared.storage import Transaction, migrate
 
 CHUNK = 2_000
@@ -134,29 +133,7 @@ def _again(stream: list[Sent]) -> list[Sent]:
 
 
 def _outgoing(submission_id: uuid.UUID, sent: Sent, key: DataKey) -> Outgoing:
-    moment = datetime.fromisoformat(sent["occurred_at"])
-    fields = sent.get("fields", {})
-    identifiers = [Identifier(each["type"], each["value"], each.get("namespace", "")) for each in sent["identifiers"]]
-    identifiers += [Identifier(name, fields[name]) for name in ("phone", "email") if name in fields]
-    behaviour = sent.get("behaviour")
-    body = SubmissionBody(
-        message_id=sent["message_id"],
-        occurred_at=moment,
-        identifiers=tuple(identifiers),
-        fields=fields,
-        behaviour=Behaviour(**behaviour) if behaviour else None,
-    )
-    submission = Submission(
-        submission_id=submission_id,
-        kind=sent["kind"],
-        channel_id="web",
-        channel_kind="web",
-        channel_trust=50,
-        received_on=moment.date(),
-        occurred_on=moment.date(),
-        has_fields=bool(fields),
-        sealed=key.seal(msgspec.json.encode(body), body_aad(submission_id, BODY_VERSION)),
-    )
+    submission = sealed_submission(submission_id, sent, key)
     event = SubmissionAccepted(submission=submission)
     return Outgoing(SUBMISSIONS.name, submission_id.bytes[:2], submission_id, event, datetime.now(UTC), submission_id)
 

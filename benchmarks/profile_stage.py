@@ -16,22 +16,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import psutil
 import typer
 
 from benchmarks.cdp_mix import cdp_mix
+from benchmarks.sealed_submission import sealed_submission
 from deploy.local.throwaway import throwaway_kafka, throwaway_mongodb
 from services.profile.app import build
 from shared.contracts.dedup import SubmissionResolved
 from shared.contracts.event import Outgoing
 from shared.contracts.ids import customer_id, event_id
-from shared.contracts.submission import BODY_VERSION, Behaviour, Identifier, Submission, SubmissionBody
 from shared.contracts.topics import IDENTITIES, SUBSCRIPTIONS
 from shared.hosting import ServiceApp, Settings
 from shared.hosting.garbage import spare_garbage_searches
 from shared.messaging.topic_admin import apply_topics, start_groups
-from shared.sealing import DataKey, body_aad
+from shared.sealing import DataKey
 from shared.storage import migrate
 
 CHUNK = 2_000
@@ -128,29 +127,7 @@ def _resolved(events: int, customers: int) -> Iterator[tuple[uuid.UUID, uuid.UUI
 
 
 def _outgoing(submission_id: uuid.UUID, customer: uuid.UUID, new_identifiers: bool, sent: dict[str, Any], key: DataKey) -> Outgoing:
-    moment = datetime.fromisoformat(sent["occurred_at"])
-    fields = sent.get("fields", {})
-    identifiers = [Identifier(each["type"], each["value"], each.get("namespace", "")) for each in sent["identifiers"]]
-    identifiers += [Identifier(name, fields[name]) for name in ("phone", "email") if name in fields]
-    behaviour = sent.get("behaviour")
-    body = SubmissionBody(
-        message_id=sent["message_id"],
-        occurred_at=moment,
-        identifiers=tuple(identifiers),
-        fields=fields,
-        behaviour=Behaviour(**behaviour) if behaviour else None,
-    )
-    submission = Submission(
-        submission_id=submission_id,
-        kind=sent["kind"],
-        channel_id="web",
-        channel_kind="web",
-        channel_trust=50,
-        received_on=moment.date(),
-        occurred_on=moment.date(),
-        has_fields=bool(fields),
-        sealed=key.seal(msgspec.json.encode(body), body_aad(submission_id, BODY_VERSION)),
-    )
+    submission = sealed_submission(submission_id, sent, key)
     event = SubmissionResolved(customer_id=customer, assignment=1, new_identifiers=new_identifiers, submission=submission)
     return Outgoing(IDENTITIES.name, customer.bytes, event_id(submission_id, "resolved"), event, datetime.now(UTC), submission_id)
 
