@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml uv.lock
 
 check: setup ## Lint, types, import rules
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check --diff . > $(BUILD)/format.diff || echo "note: ruff format would change files, see build/format.diff"
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 

@@ -100,10 +100,11 @@ async def fill(service: ServiceApp, events: int, customers: int) -> set[uuid.UUI
     """Publish what dedup would have; returns the submissions' ids, each once."""
     seen: set[uuid.UUID] = set()
     for chunk in _chunks(_resolved(events, customers)):
-        fresh = [each for each in chunk if each[0] not in seen]
-        seen |= {each[0] for each in fresh}
-        keys = await _keys(service, list({each[0] for each in fresh}))
-        await service.context.broker.publish([_outgoing(*each, keys[each[0]]) for each in {each[0]: each for each in fresh}.values()])
+        fresh = {each[0]: each for each in chunk if each[0] not in seen}
+        seen |= set(fresh)
+        keys = await _keys(service, list(fresh))
+        outgoing = [_outgoing(sent_id, customer, new, sent, keys[sent_id]) for sent_id, customer, new, sent in fresh.values()]
+        await service.context.broker.publish(outgoing)
     return seen
 
 
