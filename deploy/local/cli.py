@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from deploy.local.commands import access, administration, data, dead_letters, demo, stack, status
+from deploy.local.commands import access, administration, certificate, data, dead_letters, demo, erasure, stack, status
 from deploy.local.commands.show import failure
 from deploy.local.connection import CommandFailed
 
@@ -21,11 +21,12 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(stack.up, stack.down, status.status, stack.logs, demo.demo),
-    *(data.submit, data.customer, data.erase, data.trace, access.token, administration.migrate),
+    *(data.submit, data.customer, data.trace, erasure.erase, erasure.sweep, access.token, administration.migrate),
 )
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(access.channel, name="channel")
+app.add_typer(certificate.certificate, name="certificate")
 app.add_typer(administration.topics, name="topics")
 app.add_typer(administration.keys, name="keys")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from deploy.local.stack import SERVICES, Stack
 from deploy.local.state import StackState, read_state
 
 if TYPE_CHECKING:
+    from shared.hosting import Settings
     from shared.storage import Store
 
 
@@ -33,6 +35,7 @@ class Connection:
     Attributes:
         mongodb_uri: as the operator, who may do everything; for commands only.
         ports: HTTP port by service.
+        folders: what of the installation's files lies on this machine: `mongodb`, `kafka`, `logs`.
     """
 
     kafka_bootstrap_servers: str
@@ -40,6 +43,7 @@ class Connection:
     namespace: str
     key_folder: Path
     ports: dict[str, int]
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def open(cls) -> Connection:
@@ -64,7 +68,20 @@ class Connection:
         if mongod is not None:
             uri = Stack(stack.places, mongodb_port=mongod.port).mongodb_uri("operator")
         ports = {name: child.port for name, child in state.children.items() if name in SERVICES}
-        return cls(state.kafka_bootstrap_servers, uri, state.namespace, stack.places.keys, ports)
+        files = {"mongod": ("mongodb", stack.places.mongodb), "kafka": ("kafka", stack.places.kafka)}
+        folders = {"logs": stack.places.logs} | dict(files[name] for name in state.children if name in files)
+        return cls(state.kafka_bootstrap_servers, uri, state.namespace, stack.places.keys, ports, folders)
+
+    def settings(self) -> Settings:
+        """The same as a service's settings."""
+        from shared.hosting import Settings
+
+        return Settings(
+            kafka_bootstrap_servers=self.kafka_bootstrap_servers,
+            mongodb_uri=self.mongodb_uri,
+            namespace=self.namespace,
+            key_folder=self.key_folder,
+        )
 
     async def store(self, database: str) -> Store:
         """One of the installation's databases, as operator. The caller closes it.

@@ -1,9 +1,10 @@
-"""Waiting for an erasure to end."""
+"""Asking for an erasure, and waiting for it to end."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import UUID
 
 from deploy.local.client import ServiceClient
 from deploy.local.commands.show import note
@@ -12,6 +13,13 @@ from deploy.local.connection import CommandFailed
 TIMEOUT_S = 180.0
 _POLL_S = 0.5
 _DONE = ("closed", "completed", "done")
+
+
+def request_erasure(privacy: ServiceClient, customer: UUID) -> Any:
+    """Opens the request; from here on it goes on by itself."""
+    request = privacy.post("/v1/requests", json={"kind": "erasure", "customer_id": str(customer)})
+    note(f"request {request['request_id']}")
+    return request
 
 
 def wait_for_certificate(privacy: ServiceClient, request_id: str) -> Any:

@@ -1,4 +1,4 @@
-"""`kehu submit`, `customer`, `erase`, `trace`: what goes in, what is known, what is forgotten."""
+"""`kehu submit`, `customer`, `trace`: what goes in, what is known, and what became of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.local.commands.show import note, out
+from deploy.local.commands.show import out, print_json
 from deploy.local.connection import CommandFailed, Connection
 
 if TYPE_CHECKING:
@@ -47,24 +47,7 @@ def customer(
         found = find_customer(profile, who)
     if found == {"customers": []}:
         raise CommandFailed("nobody is known by that", "没有找到对应的客户")
-    _print_json(found)
-
-
-def erase(
-    who: Annotated[str, typer.Argument(help="Customer id.")],
-    wait: Annotated[bool, typer.Option(help="Wait until every data holder has answered and print the certificate.")] = True,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Forget a customer everywhere. Cannot be undone."""
-    from deploy.local.client import ServiceClient
-    from deploy.local.erasure import wait_for_certificate
-
-    if not yes:
-        typer.confirm(f"Erase {who} for good? 永久删除该客户？", abort=True)
-    with ServiceClient(Connection.open(), "privacy", ["privacy_officer"]) as privacy:
-        request = privacy.post("/v1/requests", json={"kind": "erasure", "customer_id": who})
-        note(f"request {request['request_id']}")
-        _print_json(wait_for_certificate(privacy, request["request_id"]) if wait else request)
+    print_json(found)
 
 
 def trace(submission_id: Annotated[str, typer.Argument(help="The id that the door answered with.")]) -> None:
@@ -89,9 +72,3 @@ def find_customer(profile: ServiceClient, who: str) -> Any:
     if who.translate({ord(sign): None for sign in "-+ ()"}).isdigit():
         return profile.post("/v1/customers:lookup", json={"type": "phone", "value": who})
     return profile.get(f"/v1/customers/{who}")
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    out.print_json(json.dumps(value, ensure_ascii=False))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -35,19 +37,27 @@ class Opener:
         """How many keys there are to try."""
         return len(self._keys)
 
-    def open(self, sealed: bytes, beside: Iterable[UUID]) -> bytes | None:
-        """The plain bytes, or None if no key that is left opens them.
+    def opened(self, content: Sequence[bytes]) -> Iterator[tuple[bytes, UUID | None]]:
+        """Everything in one document or record that may be sealed: what it says and the key that opens it, or itself and None.
 
         Args:
-            beside: ids that stand in the same document or record; its own key is nearly always among them.
+            content: all its values in their order, so that a key can be sought near what it sealed.
         """
-        for key_id in dict.fromkeys(beside):
-            if key_id in self._keys and (plain := self._try(key_id, sealed)) is not None:
-                return plain
-        if self._trials_left <= 0:
-            return None
-        self._trials_left -= len(self._keys) * len(VERSIONS)
-        return next((plain for key_id in self._keys if (plain := self._try(key_id, sealed)) is not None), None)
+        sealed = [place for place, leaf in enumerate(content) if len(leaf) >= SEALED_BYTES_MIN and not leaf.isascii()]
+        named = [(place, key_id) for place, key_id in ids_in(content) if key_id in self._keys] if sealed else []
+        for place in sealed:
+            yield self._open(content[place], _nearest_first(named, place))
+
+    def _open(self, sealed: bytes, beside: Iterable[UUID]) -> tuple[bytes, UUID | None]:
+        for key_id in beside:
+            if (plain := self._try(key_id, sealed)) is not None:
+                return plain, key_id
+        if self._trials_left > 0:
+            self._trials_left -= len(self._keys) * len(VERSIONS)
+            for key_id in self._keys:
+                if (plain := self._try(key_id, sealed)) is not None:
+                    return plain, key_id
+        return sealed, None
 
     def _try(self, key_id: UUID, sealed: bytes) -> bytes | None:
         for version in VERSIONS:
@@ -82,16 +92,29 @@ def leaves(value: Any) -> Iterator[bytes]:
             yield str(value).encode()
 
 
-def ids_in(content: Iterable[bytes]) -> Iterator[UUID]:
-    """Whatever may be an id: 16 bytes, or the text of a UUID."""
-    for leaf in content:
+def ids_in(content: Iterable[bytes]) -> Iterator[tuple[int, UUID]]:
+    """Whatever may be an id, with its place: 16 bytes, or the text of a UUID."""
+    for place, leaf in enumerate(content):
         if len(leaf) == 16:
-            yield UUID(bytes=leaf)
+            yield place, UUID(bytes=leaf)
         elif len(leaf) in (32, 36):
             try:
-                yield UUID(leaf.decode())
+                yield place, UUID(leaf.decode())
             except ValueError:
                 continue
+
+
+def _nearest_first(named: Sequence[tuple[int, UUID]], place: int) -> Iterator[UUID]:
+    """Ids in the order of their distance, so that in a document of a thousand bodies each meets its own key first."""
+    after = bisect_left(named, place, key=itemgetter(0))
+    before = after - 1
+    while before >= 0 or after < len(named):
+        if after == len(named) or (before >= 0 and place - named[before][0] <= named[after][0] - place):
+            yield named[before][1]
+            before -= 1
+        else:
+            yield named[after][1]
+            after += 1
 
 
 def _inner(content: bytes | None) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 How = Literal["raw", "clear", "unsealed"]
 
@@ -18,12 +19,14 @@ class Hit:
         how: `raw` in the bytes of a file, `clear` in a document or record as it stands, `unsealed` after opening with a key that is left.
         place: file, collection, or topic and offset.
         canary: which one, counted from 0 in the order given.
+        key: what opened it, if `unsealed`: the id of a submission, or of a customer's membership epoch.
     """
 
     store: str
     how: How
     place: str
     canary: int
+    key: UUID | None = None
 
 
 @dataclass(slots=True)

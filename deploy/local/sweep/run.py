@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.sweep.canaries import Canaries
-from deploy.local.sweep.opening import SEALED_BYTES_MIN, Opener, ids_in, leaves
+from deploy.local.sweep.opening import Opener, leaves
 from deploy.local.sweep.report import Hit, Report
 from shared.hosting import Settings
 from shared.sealing import DataKey, KeyRing, LocalKeyFile
 from shared.storage import Store
 
 KEYS_AT_ONCE = 5_000
+BETWEEN = b"\n\0\n"
+"""Stands between a document's values, and in none of the forms that are looked for."""
+Progress = Callable[[Report], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Places:
     folders: Mapping[str, Path] = field(default_factory=dict)
 
 
-async def sweep(values: Iterable[str], settings: Settings, places: Places) -> Report:
+async def sweep(values: Iterable[str], settings: Settings, places: Places, on_progress: Progress = lambda _: None) -> Report:
     """Searches every store of the installation for these values.
 
     MongoDB compresses its files, so their raw bytes alone prove little: every document of every collection is read as well, and the same holds for
@@ -41,6 +44,7 @@ async def sweep(values: Iterable[str], settings: Settings, places: Places) -> Re
     Args:
         values: canaries, each at least 4 characters.
         settings: of the installation; its key file and servers are opened.
+        on_progress: called now and then with the report as far as it is.
     """
     canaries, report = Canaries(values), Report()
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(settings.mongodb_uri)
@@ -53,25 +57,24 @@ async def sweep(values: Iterable[str], settings: Settings, places: Places) -> Re
             async for place, content in contents:
                 report.count(store, "read")
                 _look_into(content, store, place, canaries, opener, report)
+                on_progress(report)
     finally:
         client.close()
     for store, folder in places.folders.items():
         await asyncio.to_thread(_look_at_files, store, folder, canaries, report)
+        on_progress(report)
     return report
 
 
 def _look_into(content: Any, store: str, place: str, canaries: Canaries, opener: Opener, report: Report) -> None:
     inside = list(leaves(content))
-    beside = list(ids_in(inside))
-    for leaf in inside:
-        report.hits |= {Hit(store, "clear", place, number) for number in canaries.in_bytes(leaf)}
-        if len(leaf) < SEALED_BYTES_MIN or leaf.isascii():
-            continue
+    # One search in all of it: a search in each of a document's many small values would take most of the time.
+    report.hits |= {Hit(store, "clear", place, number) for number in canaries.in_bytes(BETWEEN.join(inside))}
+    for plain, key_id in opener.opened(inside):
         report.count(store, "sealed")
-        plain = opener.open(leaf, beside)
-        if plain is not None:
+        if key_id is not None:
             report.count(store, "opened")
-            report.hits |= {Hit(store, "unsealed", place, number) for number in canaries.in_bytes(plain)}
+            report.hits |= {Hit(store, "unsealed", place, number, key_id) for number in canaries.in_bytes(plain)}
 
 
 def _look_at_files(store: str, folder: Path, canaries: Canaries, report: Report) -> None:
