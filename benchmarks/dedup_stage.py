@@ -26,10 +26,10 @@ from deploy.local.throwaway import throwaway_kafka, throwaway_mongodb
 from services.dedup.app import build
 from shared.contracts.event import Outgoing
 from shared.contracts.intake import SubmissionAccepted
-from shared.contracts.topics import SUBMISSIONS, SUBSCRIPTIONS
+from shared.contracts.topics import SUBMISSIONS
 from shared.hosting import ServiceApp, Settings
 from shared.hosting.garbage import spare_garbage_searches
-from shared.messaging.topic_admin import apply_topics, start_groups
+from shared.messaging.topic_admin import apply_topics
 from shared.sealing import DataKey
 from shared.storage import Transaction, migrate
 
@@ -70,7 +70,6 @@ def main(
 async def measure(settings: Settings, events: int, customers: int) -> None:
     """Fill the topic, drain it, and once more with what is known by then."""
     await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
-    await start_groups(settings.kafka_bootstrap_servers, {"dedup": [topic.name for topic in SUBSCRIPTIONS["dedup"]]})
     service = await build(settings)
     context = service.context
     await migrate(context.store, service.migrations)

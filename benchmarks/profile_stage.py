@@ -26,10 +26,10 @@ from services.profile.app import build
 from shared.contracts.dedup import SubmissionResolved
 from shared.contracts.event import Outgoing
 from shared.contracts.ids import customer_id, event_id
-from shared.contracts.topics import IDENTITIES, SUBSCRIPTIONS
+from shared.contracts.topics import IDENTITIES
 from shared.hosting import ServiceApp, Settings
 from shared.hosting.garbage import spare_garbage_searches
-from shared.messaging.topic_admin import apply_topics, start_groups
+from shared.messaging.topic_admin import apply_topics
 from shared.sealing import DataKey
 from shared.storage import migrate
 
@@ -73,7 +73,6 @@ def main(
 async def measure(settings: Settings, events: int, customers: int) -> Figures:
     """Fill the topic, then drain it."""
     await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
-    await start_groups(settings.kafka_bootstrap_servers, {"profile": [topic.name for topic in SUBSCRIPTIONS["profile"]]})
     service = await build(settings)
     spare_garbage_searches()
     context = service.context

@@ -1,8 +1,7 @@
-"""What has to stand before the services start: users, collections and indexes, topics."""
+"""What has to stand before the services work: users, the key ring, topics."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -64,7 +63,7 @@ def _series(service: str) -> list[Sequence[Migration]]:
 
 
 async def open_keyring(mongodb_uri: str, namespace: str, key_folder: Path) -> None:
-    """Make the key file on the first start, and refuse a key file and a key ring that do not belong together."""
+    """Make key file and key ring on the first start, and refuse two that do not belong together."""
     from shared.sealing import KeyRing, LocalKeyFile
     from shared.storage import Store
 
@@ -76,12 +75,8 @@ async def open_keyring(mongodb_uri: str, namespace: str, key_folder: Path) -> No
 
 
 async def prepare_kafka(bootstrap_servers: str, namespace: str, timeout_s: float = 60.0) -> list[TopicState]:
-    """Wait for Kafka, create what is missing, give each service's group a start."""
-    from shared.contracts.topics import SUBSCRIPTIONS
-    from shared.messaging.topic_admin import apply_topics, start_groups, wait_for_kafka
+    """Wait for Kafka and create what is missing."""
+    from shared.messaging.topic_admin import apply_topics, wait_for_kafka
 
     await wait_for_kafka(bootstrap_servers, timeout_s)
-    states = await apply_topics(bootstrap_servers, namespace)
-    groups = {namespace + service: [namespace + topic.name for topic in topics] for service, topics in SUBSCRIPTIONS.items()}
-    await asyncio.gather(*(start_groups(bootstrap_servers, {group: names}) for group, names in groups.items()))
-    return states
+    return await apply_topics(bootstrap_servers, namespace)

@@ -82,14 +82,15 @@ class Supervisor:
         self._clear_the_way()  # Before the first step is published: that overwrites what the one before left.
         self._step("starting MongoDB and Kafka")
         self._start_servers()
-        self._step("preparing databases")
+        self._step("preparing MongoDB")
         self._prepare_databases()
-        self._step("preparing topics")
-        self._prepare_topics()
-        self._step("starting services")
+        # They wait for Kafka and for their topics by themselves, and what they load takes as long as Kafka's start.
+        self._step("starting services, preparing topics")
         for service in self.stack.services:
             self._start(self.stack.service(service), self.stack.port_of(service))
         self._publish()
+        self._prepare_topics()
+        self._step("waiting for services")
         self._wait_for_services()
         self.state.seconds = round(time.monotonic() - self.began, 2)
         self.state.phase = READY
@@ -125,9 +126,8 @@ class Supervisor:
 
         if not self.stack.external_mongodb:
             preparation.prepare_mongodb(self.stack)
-        operator, namespace = self.stack.mongodb_uri("operator"), self.stack.namespace
-        asyncio.run(preparation.migrate_all(operator, namespace, self.stack.services))
-        asyncio.run(preparation.open_keyring(operator, namespace, self.stack.places.keys))
+        # Each service brings its own database to shape; the key ring is nobody's own.
+        asyncio.run(preparation.open_keyring(self.stack.mongodb_uri("operator"), self.stack.namespace, self.stack.places.keys))
 
     def _prepare_topics(self) -> None:
         from deploy.local import preparation

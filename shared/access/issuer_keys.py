@@ -7,13 +7,15 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from shared.sealing.private_files import exclusive, private_folder, read_private, write_private
+
+if TYPE_CHECKING:
+    import httpx
 
 ISSUER_KEY_FILE = "issuer.key"
 ISSUER_PUBLIC_FILE = "issuer.pub.json"
@@ -97,6 +99,8 @@ class JwksIssuer:
         return [self._keys[kid]] if kid in self._keys else []
 
     async def _fetch(self) -> None:
+        import httpx  # most processes know their issuer by a file
+
         async with self._lock:
             now = time.monotonic()
             if now < self._fetch_again_at:
@@ -110,6 +114,8 @@ class JwksIssuer:
             self._fresh_until = now + _FRESH_SECONDS
 
     async def _fetched(self) -> dict[str | None, OKPKey]:
+        import httpx
+
         # No redirects: the address that the operator gave is the one that is trusted.
         async with httpx.AsyncClient(transport=self._transport, timeout=_FETCH_TIMEOUT_SECONDS, follow_redirects=False) as client:
             response = await client.get(self._url)

@@ -65,7 +65,7 @@ class Broker:
 
     async def start(self) -> None:
         """Waits until Kafka answers, however long that takes."""
-        delay = 0.5
+        delay = 0.2
         while True:
             try:
                 await self.producer.start()
@@ -73,7 +73,7 @@ class Broker:
             except PublishFailed:
                 _log.warning("Kafka does not answer; waiting")
             await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)
+            delay = min(delay * 1.5, 5.0)
         await self.host.connect()
 
     async def stop(self) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import CommitFailedError, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 
 from shared.contracts.topics import TOPICS, Topic
 
@@ -83,27 +83,6 @@ async def apply_topics(bootstrap_servers: str, namespace: str, topics: Iterable[
         await _configure(admin, {state.name: by_name[state.name] for state in before if state.state == "differs"})
     done = {"missing": "created", "differs": "changed"}
     return [TopicState(state.name, state.partitions, done.get(state.state, state.state), state.differences) for state in before]
-
-
-async def start_groups(bootstrap_servers: str, groups: Mapping[str, Iterable[str]]) -> None:
-    """Commit offset 0 for every partition that a group has no offset for, so that `auto_offset_reset=none` finds a start.
-
-    Args:
-        groups: consumer group -> physical topic names. A group with living members is left alone: it has its offsets.
-    """
-    for group, names in groups.items():
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-        try:
-            await consumer.start()
-            partitions = [TopicPartition(name, number) for name in names for number in await _partitions(consumer, name)]
-            consumer.assign(partitions)
-            fresh = {partition: 0 for partition in partitions if await consumer.committed(partition) is None}
-            if fresh:
-                # Refused while the group has members, be they of a process that was just killed: then it has started before.
-                with suppress(CommitFailedError):
-                    await consumer.commit(fresh)
-        finally:
-            await consumer.stop()
 
 
 async def end_offsets(bootstrap_servers: str, names: Iterable[str]) -> dict[str, dict[int, int]]:

@@ -47,6 +47,9 @@ class BatchWorker:
     Per partition and batch: one transaction with the handler's effects, the next position and the outgoing events; then the relay;
     then Kafka's own offset, as a hint. It stops loudly by `broker.fail` on anything it does not know, on lost records, and on mostly
     bad input.
+
+    Attributes:
+        consumer_group: its name at Kafka.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class BatchWorker:
     ) -> None:
         """
         Args:
-            group: consumer group, the service's name; the namespace is added.
+            group: the service's name; with namespace and topic it names the consumer group.
             idle: offered each owned partition at most once a second; see `Idle`.
             idle_due: cheap question, once a second, which partitions `idle` has work for; without it `idle` is asked for each.
         """
         self.group, self.topic = group, topic
         self._broker, self._idle, self._idle_due = broker, idle, idle_due
+        # One per topic: members of one group rebalance together, so each worker's start would stop the others for seconds.
+        self.consumer_group = f"{broker.namespace}{group}.{topic.name}"
         self._labels = {"topic": topic.name, "group": group}
         self.assignment = Assignment(Work(group, topic, store, broker, handle, idle, ShareLimit(), Decoder(topic.events)))
         self._patience = Patience(self.assignment, self._labels)
@@ -75,7 +80,7 @@ class BatchWorker:
         self._tending: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.host.subscriber(
             broker.physical(topic),
-            group_id=broker.namespace + group,
+            group_id=self.consumer_group,
             batch=True,
             max_records=RECORDS_MAX,
             batch_timeout_ms=POLL_PAUSE_MS,
@@ -96,12 +101,14 @@ class BatchWorker:
         self._subscriber(self._consume)
 
     async def start(self) -> None:
-        """Joins the group, waiting for Kafka as long as needed, and consumes in the background."""
+        """Joins the group, waiting for Kafka and for the topic as long as needed, and consumes in the background."""
         while True:
             try:
+                # The client would look for a topic that is not there again after five minutes only.
+                await self._broker.producer.partitions_of(self._broker.physical(self.topic))
                 await self._subscriber.start()
                 break
-            except (KafkaError, OSError, TimeoutError):
+            except (KafkaError, TransientError, OSError, TimeoutError):
                 _log.warning("consumer waits for Kafka", extra=self._labels)
                 with contextlib.suppress(Exception):
                     await self._subscriber.consumer.stop()

@@ -8,8 +8,12 @@ import time
 from collections.abc import MutableMapping
 from typing import Any, cast
 
-import structlog
 from opentelemetry import trace
+
+from shared.optional_packages import without
+
+with without("rich", "better_exceptions"):
+    import structlog
 
 Logger = structlog.stdlib.BoundLogger
 

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+
+from shared.optional_packages import without
+
+with without("psutil"):
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 LINKS_MAX = 32
 """A batch of thousands links to a sample of its causes; more would cost more than it tells."""
@@ -23,9 +25,17 @@ def setup_tracing(service: str, instance: str) -> None:
     """Installs the tracer of this process. Without an OTLP endpoint in the environment spans are made, so ids travel, but sent nowhere."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"kehu-{service}", "service.instance.id": instance}))
     if any(os.environ.get(name) for name in _ENDPOINTS):
-        # A full queue drops spans: export never holds up the work.
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=_QUEUE_SPANS))
+        provider.add_span_processor(_exporting())
     trace.set_tracer_provider(provider)
+
+
+def _exporting() -> SpanProcessor:
+    # Loaded here: the exporter and its protobuf cost 5 MB, and most processes export nothing.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    # A full queue drops spans: export never holds up the work.
+    return BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=_QUEUE_SPANS)
 
 
 def stop_tracing() -> None:

@@ -96,6 +96,11 @@ class Rig:
         """Every record of the topic, read from its start."""
         return await read_all(self.servers, topic)
 
+    def asked_for(self, topic: Topic) -> bool:
+        """Whether the broker's client looks for the topic."""
+        native = self.broker.producer._native
+        return native is not None and self.broker.physical(topic) in native.client._topics
+
     async def settled(self, count: int) -> bool:
         return len(await self.counters()) >= count and await self.store.collection("outbox").count({}) == 0
 

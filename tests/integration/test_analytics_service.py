@@ -21,11 +21,11 @@ from shared.contracts.dedup import SubmissionResolved
 from shared.contracts.event import Event, Outgoing
 from shared.contracts.privacy import AccessPart, AccessRequested, ErasureReceipt
 from shared.contracts.submission import OrderLine, Submission
-from shared.contracts.topics import IDENTITIES, RECEIPTS, REQUESTS, SUBSCRIPTIONS
+from shared.contracts.topics import IDENTITIES, RECEIPTS, REQUESTS
 from shared.hosting import ServiceContext, Settings
 from shared.hosting.application import build_application
 from shared.messaging import DeadLetters, Record, broadcast_reader, consumed_positions
-from shared.messaging.topic_admin import apply_topics, start_groups
+from shared.messaging.topic_admin import apply_topics
 from shared.sealing import body_aad
 from shared.storage import migrate
 from tests.analytics_world import NOW, History, Sent
@@ -74,8 +74,6 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
-    topics = [settings.namespace + each.name for each in SUBSCRIPTIONS["analytics"]]
-    await start_groups(settings.kafka_bootstrap_servers, {settings.namespace + "analytics": topics})
     service = await build(settings)
     context = service.context
     await migrate(context.store, service.migrations)

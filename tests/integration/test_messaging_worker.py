@@ -18,7 +18,20 @@ from shared.messaging.assignment import RecordsLost
 from shared.messaging.outbox import Message
 from shared.messaging.share_limit import TooManyDeadLetters
 from shared.storage import InsertOne, Store, Transaction, UpdateOne
-from tests.integration.messaging_rig import GROUP, Proxy, Rig, Servers, count_and_pass_on, repeats, resolved, rig, submission, until
+from tests.integration.messaging_rig import (
+    GROUP,
+    Proxy,
+    Rig,
+    Servers,
+    count_and_pass_on,
+    create_topics,
+    delete_topics,
+    repeats,
+    resolved,
+    rig,
+    submission,
+    until,
+)
 
 pytestmark = pytest.mark.servers
 KEY_A, KEY_B = UUID(int=1).bytes, UUID(int=2).bytes
@@ -47,12 +60,13 @@ async def test_every_record_has_one_effect_and_one_event(one: Rig) -> None:
 
 async def test_a_group_offset_set_back_changes_nothing(one: Rig, servers: Servers) -> None:
     await one.broker.publish([submission(number) for number in range(100)])
-    async with one.running(one.worker()):
+    async with one.running(one.worker()) as worker:
         await until(lambda: one.settled(100))
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers.kafka_bootstrap_servers, group_id=servers.namespace + GROUP, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers.kafka_bootstrap_servers, group_id=worker.consumer_group, enable_auto_commit=False)
     await consumer.start()
     places = [TopicPartition(servers.namespace + SUBMISSIONS.name, each) for each in (0, 1)]
     consumer.assign(places)
+    assert sum([await consumer.committed(each) for each in places]) == 100
     await consumer.commit(dict.fromkeys(places, 0))
     await consumer.stop()
     await one.broker.publish([submission(100)])
@@ -61,6 +75,23 @@ async def test_a_group_offset_set_back_changes_nothing(one: Rig, servers: Server
         await until(lambda: one.settled(101))
 
     await one.assert_exactly_once(101)
+
+
+async def test_a_worker_waits_for_its_topic_to_be_made(servers: Servers) -> None:
+    async with rig(servers, topics=(IDENTITIES, DEAD_LETTERS)) as one:
+        worker = one.worker()
+        starting = asyncio.create_task(worker.start())
+        await until(lambda: one.asked_for(SUBMISSIONS))
+        assert not worker.ready()
+
+        await create_topics(servers, [SUBMISSIONS], partitions=2)
+        await starting
+        try:
+            await until(worker.ready)
+            assert sorted(worker.positions()) == [0, 1]
+        finally:
+            await worker.stop()
+            await delete_topics(servers, [SUBMISSIONS])
 
 
 async def test_what_was_fetched_before_the_partition_was_fenced_again_is_dropped(one: Rig) -> None:

@@ -23,11 +23,11 @@ from shared.contracts.ids import customer_id
 from shared.contracts.privacy import AccessPart, AccessRequested, EntityKeysClosed, ErasureReceipt
 from shared.contracts.profile import GOLDEN_VERSION, CustomerChanged, GoldenRecord
 from shared.contracts.submission import BODY_VERSION, Contact, Identifier, OrderLine, Submission, SubmissionBody
-from shared.contracts.topics import CHANGES, IDENTITIES, RECEIPTS, REQUESTS, SUBSCRIPTIONS
+from shared.contracts.topics import CHANGES, IDENTITIES, RECEIPTS, REQUESTS
 from shared.hosting import ServiceContext, Settings
 from shared.hosting.application import build_application
 from shared.messaging import Record, Tombstone, broadcast_reader, partition_of
-from shared.messaging.topic_admin import apply_topics, start_groups
+from shared.messaging.topic_admin import apply_topics
 from shared.sealing import body_aad
 from shared.storage import migrate
 
@@ -118,9 +118,6 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     await apply_topics(settings.kafka_bootstrap_servers, settings.namespace)
-    await start_groups(
-        settings.kafka_bootstrap_servers, {settings.namespace + "profile": [settings.namespace + each.name for each in SUBSCRIPTIONS["profile"]]}
-    )
     service = await build(settings)
     context = service.context
     await migrate(context.store, service.migrations)

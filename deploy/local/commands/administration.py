@@ -30,7 +30,7 @@ def list_topics() -> None:
 
 @topics.command("apply")
 def apply() -> None:
-    """Create what is missing, set what differs, give new consumer groups their start. May be repeated."""
+    """Create what is missing, set what differs. May be repeated."""
     from deploy.local.preparation import prepare_kafka
 
     connection = Connection.open()
