@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from deploy.local.throwaway import throwaway_kafka, throwaway_mongodb
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 KAFKA_IMAGE = "apache/kafka:4.4.0"
 MONGODB_IMAGE = "mongo:8.0.13"
 _sources = pytest.StashKey[dict[str, str]]()
+
+
+# A law holds or not, however slow the machine: the first example of a run builds tables and would fail by Hypothesis's 200 ms on a busy one.
+hypothesis.settings.register_profile("kehu", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("kehu")
 
 
 def pytest_configure(config: pytest.Config) -> None:
