@@ -3,7 +3,10 @@
 Test-only: inert unless an environment variable is set.
 
 `KEHU_FAILPOINT=<name>[:<nth>[:freeze]]` ends the process with code 137 at the nth pass of that place (the first by default), or
-freezes it by SIGSTOP, which makes a zombie. `KEHU_MUTANT=<name>` breaks one delivery rule, to prove that the crash test can fail.
+freezes it by SIGSTOP, which makes a zombie. Of several places, comma-separated, the first that is reached strikes. Each strike is
+noted as a line of the file `KEHU_FAILPOINT_STRIKES`, if one is named.
+
+`KEHU_MUTANT=<name>` breaks one delivery rule, to prove that the crash test can fail.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ FAILPOINTS = frozenset(
         "worker.after_first_write",
         "worker.before_commit",
         "worker.after_commit_before_relay",
-        "worker.after_outbox_delete_before_publish",  # reached by the mutant only
+        "worker.after_outbox_delete_before_publish",
         "worker.after_publish_before_outbox_delete",
         "worker.after_outbox_delete_before_hint",
         "worker.mark_pass_before_commit",
         "worker.redrive_before_commit",
         # shared.messaging: the relay of writers that are not Kafka consumers.
         "relay.after_claim_before_publish",
+        "relay.after_delete_before_publish",
         "relay.after_publish_before_delete",
         "relay.takeover_before_publish",
         # services.analytics: rows, folds and counters of one batch.
@@ -79,15 +83,53 @@ FAILPOINTS = frozenset(
 )
 """Every failpoint in the code, by area. A service adds its names here."""
 
+OF_MUTANTS = frozenset({"worker.after_outbox_delete_before_publish", "relay.after_delete_before_publish"})
+"""Those that sound code never passes: only a mutant opens the gap in which they lie."""
+
 MUTANTS = frozenset({"no_offset_check", "no_id_guard", "existence_as_guard", "outbox_deleted_early"})
 
-_wanted, _, _how = os.environ.get("KEHU_FAILPOINT", "").partition(":")
-_nth, _, _action = _how.partition(":")
-_passes_left = int(_nth or 1)
+KILLED = 137
+"""Exit status of a process that a failpoint ended."""
+
+
+class _Place:
+    """A place that the environment armed: how often it is still to be passed, and what happens then."""
+
+    def __init__(self, how: str) -> None:
+        nth, _, self._action = how.partition(":")
+        self._passes_left = int(nth or 1)
+
+    def passed(self, name: str) -> None:
+        self._passes_left -= 1
+        if self._passes_left == 0:
+            _note_strike(name)
+            self._strike()
+
+    def _strike(self) -> None:
+        if self._action == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            os._exit(KILLED)  # As after `kill -9`: nothing is flushed, nothing is cleaned up.
+
+
+def _note_strike(name: str) -> None:
+    """One short line appended in one write, so that whoever armed the places can count; what was buffered is lost on purpose."""
+    if _strikes_file:
+        descriptor = os.open(_strikes_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, name.encode() + b"\n")
+        os.close(descriptor)
+
+
+def _armed_places(text: str) -> dict[str, _Place]:
+    return {name: _Place(how) for name, _, how in (entry.partition(":") for entry in text.split(",") if entry)}
+
+
+_armed = _armed_places(os.environ.get("KEHU_FAILPOINT", ""))
+_strikes_file = os.environ.get("KEHU_FAILPOINT_STRIKES", "")
 _mutant = os.environ.get("KEHU_MUTANT", "")
 
-if _wanted and _wanted not in FAILPOINTS:
-    raise ValueError(f"no such failpoint: {_wanted}")
+if unknown := _armed.keys() - FAILPOINTS:
+    raise ValueError(f"no such failpoint: {', '.join(sorted(unknown))}")
 if _mutant and _mutant not in MUTANTS:
     raise ValueError(f"no such mutant: {_mutant}")
 
@@ -100,22 +142,8 @@ def failpoint(name: str) -> None:
     """
     if name not in FAILPOINTS:
         raise ValueError(f"no such failpoint: {name}")
-    if name == _wanted:
-        _passed()
-
-
-def _passed() -> None:
-    global _passes_left
-    _passes_left -= 1
-    if _passes_left == 0:
-        _stop_here()
-
-
-def _stop_here() -> None:
-    if _action == "freeze":
-        os.kill(os.getpid(), signal.SIGSTOP)
-    else:
-        os._exit(137)  # As after `kill -9`: nothing is flushed, nothing is cleaned up.
+    if name in _armed:
+        _armed[name].passed(name)
 
 
 def mutant(name: str) -> bool:

@@ -186,7 +186,7 @@ class Supervisor:
         self._run(self.watched[child.name])
 
     def _run(self, watched: Watched) -> None:
-        watched.child.start({"KEHU_FAILPOINT": watched.failpoint()})
+        watched.child.start(watched.crash_variables())
         watched.started_at, watched.start_again_at = time.monotonic(), None
         self.say(f"{watched.child.name} started, process {watched.child.pid}")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy.local.child import Child
+from deploy.local.crash_plan import next_places, strikes, strikes_file
 
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 
@@ -27,10 +29,17 @@ class Watched:
         longest = float(os.environ.get("KEHU_BACK_OFF_MAX_S", BACK_OFF_MAX_S))
         return float(min(longest, BACK_OFF_FIRST_S * 2 ** max(0, self.deaths_in_a_row - 1)))
 
-    def failpoint(self) -> str:
-        """Crash tests only: the place at which this restart shall end, from a comma-separated list with one entry per restart."""
-        chain = os.environ.get(f"KEHU_FAILPOINTS_{self.child.name.upper()}", "").split(",")
-        return chain[self.restarts - 1] if 0 < self.restarts <= len(chain) else ""
+    def crash_variables(self) -> dict[str, str]:
+        """Crash tests only: where this run shall end. The first run is spared, so that the stack can come up."""
+        plan = os.environ.get(f"KEHU_FAILPOINTS_{self.child.name.upper()}", "")
+        if not plan or not self.restarts:
+            return {}
+        return {"KEHU_FAILPOINT": next_places(plan, strikes(self.strikes)), "KEHU_FAILPOINT_STRIKES": str(self.strikes)}
+
+    @property
+    def strikes(self) -> Path:
+        """Where the process notes the failpoints that ended it."""
+        return strikes_file(self.child.log.parent, self.child.name)
 
 
 def is_ready(port: int) -> bool:

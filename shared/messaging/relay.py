@@ -106,6 +106,7 @@ class OutboxRelay:
         failpoint("relay.after_claim_before_publish")
         if mutant("outbox_deleted_early"):
             await self._outbox.delete_many({"_id": {"$in": ids}})
+            failpoint("relay.after_delete_before_publish")
         await self._broker.publish_messages(messages)
         failpoint("relay.after_publish_before_delete")
         await self._outbox.delete_many({"_id": {"$in": ids}})

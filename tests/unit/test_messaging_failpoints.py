@@ -36,6 +36,13 @@ def test_a_named_failpoint_ends_the_process_at_the_wanted_pass() -> None:
     assert (ended.returncode, ended.stdout.split()) == (137, ["1"])
 
 
+def test_of_several_places_the_first_that_is_reached_strikes_and_is_noted(tmp_path: Path) -> None:
+    noted = tmp_path / "strikes"
+    armed = "worker.mark_pass_before_commit,worker.before_commit:2"
+    ended = run(KEHU_FAILPOINT=armed, KEHU_FAILPOINT_STRIKES=str(noted))
+    assert (ended.returncode, noted.read_text()) == (137, "worker.before_commit\n")
+
+
 def test_unknown_names_are_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="no such failpoint"):
         failpoint("worker.nowhere")
