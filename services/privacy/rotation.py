@@ -36,6 +36,8 @@ async def record_rotation(store: Store, signer: Signer, slots: Collection[int], 
         The requests whose certificate now states `unrecoverable_at`.
     """
     book = MongoRequestBook(store)
+    # A command that was killed in here keeps what it wrote locked until the server ends its transaction, which it looks for at half that interval.
+    retry_seconds = 2.0 * await store.transaction_lifetime_seconds()
     finished: list[UUID] = []
     for request_id, certificate in await book.waiting_certificates():
         if certificate["closed_at"] > started_at:
@@ -49,7 +51,7 @@ async def record_rotation(store: Store, signer: Signer, slots: Collection[int], 
                 await _sign_second(book, signer, request_id, ended_at, transaction)
             failpoint("privacy.rotation_before_commit")
 
-        await store.transaction(record)
+        await store.transaction(record, retry_seconds)
         if not left:
             finished.append(request_id)
     await _forget_closed_keys(store, book, slots, started_at)
