@@ -65,8 +65,8 @@ demo: setup ## Start everything, send the real input through it, print the repor
 bench: setup ## Measure the whole flow: events/s and CPU per event
 	$(PYTHON) -m benchmarks
 
-crash-test: setup ## Kill everything at random and count: nothing lost, nothing doubled
-	$(PYTHON) -m pytest -m long tests/chaos $(PYTEST_ARGS)
+crash-test: setup ## Kill everything at random and at named places, and count: nothing lost, nothing doubled (a quarter of an hour)
+	$(PYTHON) -m pytest -m long -s tests/chaos tests/integration/test_*_crash.py $(PYTEST_ARGS)
 
 fuzz: setup ## Send 20,000 generated inputs to the door: no server error
 	KEHU_FUZZ_INPUTS=20000 $(PYTHON) -m pytest tests/integration/test_intake_fuzz.py -s

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.local.stack import SERVICES
 from deploy.local.state import is_same_process, read_state
 
-VICTIMS: Sequence[str] = ("intake", "dedup", "profile", "analytics", "privacy", "kafka", "mongod")
+SERVERS: Sequence[str] = ("kafka", "mongod")
 
 
 class Killer:
@@ -28,13 +29,16 @@ class Killer:
         self.kills: Counter[str] = Counter()
 
     async def kill(self, times: int, pause_seconds: tuple[float, float]) -> None:
-        """`times` kills with a random pause before each; every victim is hit before any is hit twice."""
-        order = [victim for _ in range(times // len(VICTIMS) + 1) for victim in self._random.sample(VICTIMS, len(VICTIMS))]
-        for victim in order[:times]:
-            await asyncio.sleep(self._random.uniform(*pause_seconds))
-            await self._kill_when_running(victim)
+        """`times` kills with a random pause before each.
 
-    async def _kill_when_running(self, victim: str) -> None:
+        Every victim is hit before any is hit twice, the services first: only a service that was started again meets its failpoints.
+        """
+        for victim in self._victims(times):
+            await asyncio.sleep(self._random.uniform(*pause_seconds))
+            await self.kill_when_running(victim)
+
+    async def kill_when_running(self, victim: str) -> None:
+        """One kill, as soon as the victim runs."""
         for _ in range(600):
             state = read_state(self._state)
             child = state.children.get(victim) if state else None
@@ -44,3 +48,9 @@ class Killer:
                 return
             await asyncio.sleep(0.1)
         raise AssertionError(f"{victim} was not started again")
+
+    def _victims(self, times: int) -> list[str]:
+        order = self._random.sample(SERVICES, len(SERVICES)) + self._random.sample(SERVERS, len(SERVERS))
+        while len(order) < times:
+            order += self._random.sample(SERVICES + tuple(SERVERS), len(SERVICES) + len(SERVERS))
+        return order[:times]

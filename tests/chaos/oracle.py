@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -21,6 +21,7 @@ class Expected:
         submissions_by_channel_day: over all submissions.
         revenue_minor, quantity: by product.
         consents: by cluster, the choice in force for each purpose.
+        gone: submissions of the erased, which nothing else speaks of any more.
     """
 
     clusters: set[frozenset[Name]] = field(default_factory=set)
@@ -32,12 +33,18 @@ class Expected:
     new_buyers: Counter[str] = field(default_factory=Counter)
     returning_buyers: Counter[str] = field(default_factory=Counter)
     consents: dict[frozenset[Name], dict[str, str]] = field(default_factory=dict)
+    gone: set[Name] = field(default_factory=set)
 
 
-def expected(sent: Iterable[Sent]) -> Expected:
-    """The outcome that every run over these submissions must reach, whatever crashed on the way."""
+def expected(sent: Iterable[Sent], erased: Iterable[Sent] = ()) -> Expected:
+    """The outcome that every run over these submissions must reach, whatever crashed on the way.
+
+    Args:
+        sent: of those who stay.
+        erased: of those who were erased once all of theirs had come.
+    """
     submissions = {each.name: each for each in sent}
-    result = Expected(clusters=_clusters(submissions))
+    result = Expected(clusters=clusters(submissions.values()), gone={each.name for each in erased})
     for each in submissions.values():
         _count(each, result)
     for cluster in result.clusters:
@@ -47,13 +54,8 @@ def expected(sent: Iterable[Sent]) -> Expected:
     return result
 
 
-def _identifiers(each: Sent) -> list[str]:
-    fields = each.body.get("fields", {})
-    found = [f"{identifier['type']}:{identifier['value']}" for identifier in each.body.get("identifiers", [])]
-    return found + [f"{name}:{fields[name]}" for name in ("email", "phone") if name in fields]
-
-
-def _clusters(submissions: dict[Name, Sent]) -> set[frozenset[Name]]:
+def clusters(sent: Collection[Sent]) -> set[frozenset[Name]]:
+    """Who is one person: submissions that hang together by shared identifiers."""
     parent: dict[object, object] = {}
 
     def root(node: object) -> object:
@@ -61,13 +63,19 @@ def _clusters(submissions: dict[Name, Sent]) -> set[frozenset[Name]]:
             node = parent[node]
         return node
 
-    for name, each in submissions.items():
-        for identifier in _identifiers(each):
-            parent[root(identifier)] = root(name)
     groups: defaultdict[object, set[Name]] = defaultdict(set)
-    for name in submissions:
-        groups[root(name)].add(name)
+    for each in sent:
+        for identifier in _identifiers(each):
+            parent[root(identifier)] = root(each.name)
+    for each in sent:
+        groups[root(each.name)].add(each.name)
     return {frozenset(group) for group in groups.values()}
+
+
+def _identifiers(each: Sent) -> list[str]:
+    fields = each.body.get("fields", {})
+    found = [f"{identifier['type']}:{identifier['value']}" for identifier in each.body.get("identifiers", [])]
+    return found + [f"{name}:{fields[name]}" for name in ("email", "phone") if name in fields]
 
 
 def _day(each: Sent) -> str:

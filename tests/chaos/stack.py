@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import httpx
+from aiokafka.errors import KafkaError
 
+from deploy.local.connection import CommandFailed, Connection
+from deploy.local.lag import consumer_lag
 from deploy.local.stack import Stack
 from shared.access import LocalIssuer, mint_token
+from shared.storage import StorageError, Store
 from tests.chaos.stream import CHANNELS
 
-DRAIN_SECONDS = 180.0
+DRAIN_SECONDS = 240.0
+CALM_LOOKS = 3
+_ASK_AGAIN_SECONDS = 0.3
 
 
 class NotDrained(AssertionError):
@@ -19,9 +26,10 @@ class NotDrained(AssertionError):
 
 
 class Clients:
-    """HTTP clients of every service, as an administrator."""
+    """HTTP clients of every service, as an administrator, that ask again while a service is away."""
 
     def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         token = mint_token(LocalIssuer(stack.places.keys).signing_key(), "crash-test", ["admin", "privacy_officer"], lifetime_seconds=7_200)
         headers = {"Authorization": f"Bearer {token}"}
         self.by_service = {
@@ -37,38 +45,69 @@ class Clients:
         for client in self.by_service.values():
             await client.aclose()
 
+    async def ask(self, service: str, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The JSON answer; asked for again while the service is away or not able to give one."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            try:
+                response = await self[service].request(method, path, **options)
+            except httpx.TransportError as error:
+                failure = repr(error)
+            else:
+                if response.is_success:
+                    answer: dict[str, Any] = response.json()
+                    return answer
+                failure = f"{response.status_code} {response.text}"
+                assert response.status_code >= 500, f"{service} {path}: {failure}"
+            assert time.monotonic() < deadline, f"{service} {path}: {failure}"
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
     async def write_keys(self) -> dict[str, str]:
         """New channels, each with a write key."""
         keys = {}
         for channel in CHANNELS:
-            response = await self["intake"].post("/v1/channels", json={"id": channel, "kind": "system", "trust": 50})
-            response.raise_for_status()
-            keys[channel] = response.json()["write_key"]
+            answer = await self.ask("intake", "POST", "/v1/channels", json={"id": channel, "kind": "system", "trust": 50})
+            keys[channel] = answer["write_key"]
         return keys
 
-    async def wait_until_drained(self, expected_submissions: int) -> None:
-        """Returns when analytics has counted all and no consumer is behind, three looks running.
+    async def wait_until_drained(self) -> None:
+        """Returns when nothing is under way any more, several looks running, by Kafka's ends and MongoDB's positions.
+
+        Whether that is all that was sent is for the oracle to say.
 
         Raises:
-            NotDrained: it took too long; the message tells the last figures.
+            NotDrained: it took too long; the message tells what was still under way.
         """
-        deadline, calm, seen = time.monotonic() + DRAIN_SECONDS, 0, ""
-        while calm < 3:
+        connection = connection_to(self._stack)
+        deadline, calm, under_way = time.monotonic() + DRAIN_SECONDS, 0, "nothing was seen"
+        while calm < CALM_LOOKS:
             if time.monotonic() > deadline:
-                raise NotDrained(seen)
+                raise NotDrained(under_way)
             try:
-                lag = sum([await self._lag(name) for name in self.by_service if name != "intake"])
-                counted = (await self["analytics"].get("/v1/kpis")).json()["submissions"]
-            except (httpx.TransportError, KeyError):
-                calm, seen = 0, "a service is away"
-            else:
-                seen = f"lag {lag}, counted {counted} of {expected_submissions}"
-                # Fewer or more than expected is for the oracle to say, once nothing moves any more.
-                calm = calm + 1 if lag == 0 and (counted >= expected_submissions or calm > 0 or time.monotonic() > deadline - 150) else 0
-            await asyncio.sleep(1.0)
+                under_way = await _under_way(connection)
+            except (KafkaError, StorageError, CommandFailed, TimeoutError, OSError) as error:
+                under_way = f"a server is away: {error!r}"
+            calm = 0 if under_way else calm + 1
+            await asyncio.sleep(0.5)
 
-    async def _lag(self, service: str) -> int:
-        consumers = (await self[service].get("/livez")).json()["consumers"]
-        if not consumers:
-            raise KeyError(service)  # it has no partitions yet
-        return sum(each["lag_records"] for each in consumers)
+
+def connection_to(stack: Stack) -> Connection:
+    """The stack as commands reach it, as operator."""
+    ports = {name: stack.port_of(name) for name in stack.services}
+    return Connection(stack.kafka_bootstrap_servers, stack.mongodb_uri("operator"), stack.namespace, stack.places.keys, ports)
+
+
+async def _under_way(connection: Connection) -> str:
+    lag = {f"{each.service} {each.topic}": each.records for each in await consumer_lag(connection) if each.records}
+    store = await connection.store("keyring")
+    try:
+        waiting = {service: await _waiting(store.other(service)) for service in connection.ports}
+    finally:
+        store.close()
+    documents = {service: count for service, count in waiting.items() if count}
+    return f"lag {lag}, waiting documents {documents}" if lag or documents else ""
+
+
+async def _waiting(store: Store) -> int:
+    """Events that Kafka does not have yet, and marks that no owner has folded."""
+    return await store.collection("outbox").count({}) + await store.collection("dirty_marks").count({})

@@ -10,6 +10,8 @@ from typing import Any
 
 CHANNELS = ("chaos-web", "chaos-store", "chaos-call")
 PRODUCTS = ("tea", "cup", "pot", "tray", "box")
+LEAVERS_FROM = 9_000
+"""Numbers of people that `stream` stays below."""
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 Submission = dict[str, Any]
@@ -36,14 +38,24 @@ def stream(count: int, persons: int, seed: int) -> Iterator[Sent]:
     """
     rnd = random.Random(seed)
     for number in range(count):
-        person = int(persons * rnd.random() ** 2)
-        moment = _START + timedelta(minutes=7 * rnd.randrange(20_000), microseconds=number)
-        yield Sent(rnd.choice(CHANNELS), _body(number, person, rnd, moment))
+        yield _sent(f"m{number}", number, int(persons * rnd.random() ** 2), rnd)
 
 
-def _body(number: int, person: int, rnd: random.Random, moment: datetime) -> Submission:
+def leavers(count: int, persons: int, seed: int) -> Iterator[Sent]:
+    """The same about people who are to be erased; they share no identifier with those of `stream`."""
+    rnd = random.Random(-seed)
+    for number in range(count):
+        yield _sent(f"leaver{number}", number, LEAVERS_FROM + number % persons, rnd)
+
+
+def _sent(message_id: str, number: int, person: int, rnd: random.Random) -> Sent:
+    moment = _START + timedelta(minutes=7 * rnd.randrange(20_000), microseconds=number)
+    return Sent(rnd.choice(CHANNELS), _body(message_id, number, person, rnd, moment))
+
+
+def _body(message_id: str, number: int, person: int, rnd: random.Random, moment: datetime) -> Submission:
     kind = rnd.choices(("behaviour", "transaction", "profile", "contact", "feedback"), (50, 20, 20, 5, 5))[0]
-    body: Submission = {"message_id": f"m{number}", "kind": kind, "occurred_at": moment.isoformat()}
+    body: Submission = {"message_id": message_id, "kind": kind, "occurred_at": moment.isoformat()}
     known = rnd.sample(("member", "email", "phone"), 1 if rnd.random() < 0.8 else 2)
     fields: dict[str, str] = {}
     if "member" in known:
