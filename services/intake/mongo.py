@@ -32,6 +32,8 @@ RETRY_SECONDS = 3.0
 """Then the sender is told to come again: whoever shares the write waits as long."""
 _RACES_MAX = 20
 _ROW = {"state": 1, "digest": 1}
+_ERASED: dict[str, Any] = {"state": "erased", "digest": b""}
+"""What a destroyed key without a row stands for: whoever was erased stays erased."""
 
 
 class MongoLedger:
@@ -47,30 +49,36 @@ class MongoLedger:
 
     async def write(self, entries: Sequence[Entry]) -> list[Verdict]:
         """See `Ledger.write`. Two processes may race for one id: the loser's transaction is void and is run again on fresh reads."""
-        sealed = _Sealed(self._keyring, entries)
+        sealed, raced = _Sealed(self._keyring, entries), False
 
         async def work(transaction: Transaction) -> list[Verdict]:
-            return await self._write(entries, sealed, transaction)
+            return await self._write(entries, sealed, transaction, raced=raced)
 
         for attempt in range(_RACES_MAX):
             try:
                 verdicts = await self._store.transaction(work, retry_seconds=RETRY_SECONDS)
             except DuplicateKey:
+                raced = True
                 await asyncio.sleep(random.uniform(0, 0.002) * attempt)  # noqa: S311 - jitter
             else:
                 failpoint("intake.after_commit_before_answer")
                 return verdicts
-        raise DuplicateKey("a submission id stays taken although its ledger row is not there")
+        raise DuplicateKey("a submission id stays taken, whatever is read")
 
-    async def _write(self, entries: Sequence[Entry], sealed: _Sealed, transaction: Transaction) -> list[Verdict]:
-        ledger = self._store.collection(LEDGER)
-        rows = await ledger.find_by_ids({entry.submission_id.bytes for entry in entries}, projection=_ROW, transaction=transaction)
+    async def _write(self, entries: Sequence[Entry], sealed: _Sealed, transaction: Transaction, *, raced: bool) -> list[Verdict]:
+        ledger, ids = self._store.collection(LEDGER), {entry.submission_id.bytes for entry in entries}
+        rows = await ledger.find_by_ids(ids, projection=_ROW, transaction=transaction)
+        # Row and key are written together, so a key without a row is no race: the ledger was restored from a copy older than the key ring's.
+        taken = await self._keyring.taken((UUID(bytes=each) for each in ids - rows.keys()), transaction) if raced else {}
+        rows |= {key_id.bytes: _ERASED for key_id, living in taken.items() if not living}
         verdicts, fresh, corrected = _judge(entries, rows)
         if not fresh and not corrected:
             return verdicts
-        await self._keyring.insert([sealed.draft(entry) for entry in fresh], transaction)
+        keyless = [entry for entry in fresh if entry.submission_id not in taken]
+        await self._keyring.insert([sealed.draft(entry) for entry in keyless], transaction)
         failpoint("intake.after_keys_before_ledger")
-        await self._insert(fresh, corrected, await sealed.bytes_of(fresh, corrected), transaction)
+        with_key = [*(entry for entry in fresh if entry.submission_id in taken), *corrected]
+        await self._insert(fresh, corrected, await sealed.bytes_of(keyless, with_key), transaction)
         failpoint("intake.before_commit")
         return verdicts
 
@@ -143,13 +151,13 @@ class _Sealed:
         """The drafted key of a new submission."""
         return self._drafts[entry.submission_id]
 
-    async def bytes_of(self, fresh: Sequence[Entry], corrected: Sequence[Entry]) -> dict[UUID, bytes]:
-        """Sealed bodies; a corrected entry keeps the key that its quarantined content was sealed with."""
-        for entry in fresh:
+    async def bytes_of(self, keyless: Sequence[Entry], with_key: Sequence[Entry]) -> dict[UUID, bytes]:
+        """Sealed bodies, by their drafted keys; those that have a key already, such as a corrected entry, keep it."""
+        for entry in keyless:
             if entry.submission_id not in self._bytes:
                 self._bytes[entry.submission_id] = _seal(self._drafts[entry.submission_id].key, entry)
-        keys = await self._keyring.open(entry.submission_id for entry in corrected) if corrected else {}
-        again = {entry.submission_id: _seal(key, entry) for entry in corrected if (key := keys[entry.submission_id]) is not None}
+        keys = await self._keyring.open(entry.submission_id for entry in with_key) if with_key else {}
+        again = {entry.submission_id: _seal(key, entry) for entry in with_key if (key := keys[entry.submission_id]) is not None}
         return self._bytes | again
 
 

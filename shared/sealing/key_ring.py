@@ -101,6 +101,11 @@ class KeyRing:
             self._schedule_sweep()
         return {key_id: None if (raw := known[raw_id]) is None else DataKey(raw) for raw_id, key_id in wanted.items()}
 
+    async def taken(self, key_ids: Iterable[UUID], transaction: Transaction) -> dict[UUID, bool]:
+        """Which of these ids have a row, as the transaction sees it: True for a living key, False for a destroyed one."""
+        rows = await self.store.collection(KEYS).find_by_ids((key_id.bytes for key_id in key_ids), transaction=transaction)
+        return {UUID(bytes=raw_id): row["wrapped"] is not None for raw_id, row in rows.items()}
+
     async def destroy(self, key_ids: Iterable[UUID], transaction: Transaction | None = None) -> int:
         """Nulls these keys for good; ids without a row get a destroyed one, so that no late writer can create it. Returns how many were living.
 
