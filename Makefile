@@ -68,8 +68,8 @@ bench: setup ## Measure the whole flow: events/s and CPU per event
 crash-test: setup ## Kill everything at random and at named places, and count: nothing lost, nothing doubled (a quarter of an hour)
 	$(PYTHON) -m pytest -m long -s tests/chaos tests/integration/test_*_crash.py $(PYTEST_ARGS)
 
-fuzz: setup ## Send 20,000 generated inputs to the door: no server error
-	KEHU_FUZZ_INPUTS=20000 $(PYTHON) -m pytest tests/integration/test_intake_fuzz.py -s
+fuzz: setup ## Send 20,000 generated inputs to the door and the other services: no server error
+	KEHU_FUZZ_INPUTS=20000 $(PYTHON) -m pytest tests/journey/test_fuzz.py -s
 
 compose-check: setup ## Check docker-compose.yml against the compose specification
 	$(PYTHON) -m pytest tests/contract/test_compose_file.py

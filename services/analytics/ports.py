@@ -17,12 +17,17 @@ from shared.sealing import DataKey
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event with the id it was published under and the time the broker took it."""
+    """An event with the id it was published under and the time the broker took it.
+
+    Attributes:
+        dead_letters: of an erasure, how many records that were set aside went with it.
+    """
 
     event: Event
     event_id: UUID
     occurred_at: datetime
     traceparent: str | None = None
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,11 +154,12 @@ class _Counting:
             self._change(erased(submission_id), arrival.event_id)
         for customer_id in (event.customer_id, *event.alias_ids):
             self._step(customer_id, arrival.event_id, Customer.forgotten, erases=True)
+        counts = {"contributions": len(event.submission_ids)} | ({"dead_letters": arrival.dead_letters} if arrival.dead_letters else {})
         receipt = ErasureReceipt(
             request_id=event.request_id,
             holder="analytics",
             stage="erased",
-            counts={"contributions": len(event.submission_ids)},
+            counts=counts,
             part=event.part,
             parts=event.parts,
         )

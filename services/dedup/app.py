@@ -10,6 +10,7 @@ from services.dedup.migrations import MIGRATIONS
 from services.dedup.mongo import MongoCustomerRecords, MongoErasures, MongoIdentities, MongoMoveLogs, MongoViews
 from services.dedup.use_cases.answer_requests import AnswerRequests
 from services.dedup.use_cases.erase_customer import EraseCustomer
+from services.dedup.use_cases.find_set_aside import FindSetAside
 from services.dedup.use_cases.finish_moves import FinishMoves
 from services.dedup.use_cases.read_signatures import ReadSignatures, rules_of
 from services.dedup.use_cases.resolve_identities import ResolveIdentities
@@ -28,9 +29,11 @@ async def build(settings: Settings) -> ServiceApp:
     store, relay = context.store, context.relay
     identities, logs, erasures = MongoIdentities(store), MongoMoveLogs(store), MongoErasures(store)
     read_signatures = ReadSignatures(context.keyring, context.index, context.catalogue)
-    resolve = ResolveIdentities(identities, read_signatures, rules_of(context.catalogue), now)
+    rules = rules_of(context.catalogue)
+    resolve = ResolveIdentities(identities, read_signatures, rules, now)
     finish_moves = FinishMoves(store, identities, logs, relay)
-    erase_customer = EraseCustomer(store, erasures, logs, finish_moves, relay, now)
+    find_set_aside = FindSetAside(erasures, identities, read_signatures, context.keyring, rules)
+    erase_customer = EraseCustomer(store, erasures, logs, finish_moves, find_set_aside, relay, now)
     answer = AnswerRequests(MongoCustomerRecords(store), context.keyring, now)
     return ServiceApp(
         context=context,

@@ -150,6 +150,19 @@ class MoveLogs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SetAsideRecord:
+    """An accepted submission that became a dead letter.
+
+    Attributes:
+        letter: id of the dead letter.
+        submission: None if the record does not even say which one it is.
+    """
+
+    letter: str
+    submission: Submission | None
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """An erasure that waits for its barrier or is being carried out.
 
@@ -159,6 +172,7 @@ class Erasure:
         founders: signatures erased, by their founders; empty until the customer is marked erased.
         part, parts: the next part and how many there are; 0 parts while waiting.
         submissions: how many submissions there are to erase.
+        dead_letters, unreadable: how many of them had been set aside; and how many others were that nobody can read.
     """
 
     request_id: UUID
@@ -172,6 +186,8 @@ class Erasure:
     parts: int = 0
     submissions: int = 0
     identifiers: int = 0
+    dead_letters: int = 0
+    unreadable: int = 0
 
 
 class Erasures(Protocol):
@@ -187,6 +203,14 @@ class Erasures(Protocol):
 
     async def aliases_of(self, customer: UUID, transaction: Transaction | None = None) -> tuple[UUID, ...]:
         """Every id whose alias chain ends at this customer."""
+        ...
+
+    async def set_aside(self, transaction: Transaction) -> Sequence[SetAsideRecord]:
+        """Every accepted submission that became a dead letter."""
+        ...
+
+    async def attach(self, records: Sequence[SetAsideRecord], holder: UUID, founder: UUID, transaction: Transaction) -> None:
+        """Makes dead letters the customer's source records of the signature with this founder, to be erased with the others."""
         ...
 
     async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int, int]:

@@ -17,9 +17,12 @@ from services.privacy.domain.requests import COLLECTING, EXPIRED, Request, recei
 from services.privacy.mongo import MongoLedger, MongoRequestBook
 from services.privacy.use_cases.requests import ConflictingRequest, OpenRequest, ReadConsents, ReadExport
 from shared.access import Access, Principal
-from shared.hosting.problem import Problem
+from shared.hosting.problem import Problem, ProblemBody
 
 PAGE_MAX = 200
+KEY_USED: dict[str, Any] = {"model": ProblemBody, "description": "The idempotency key stands for another request"}
+NOT_YET: dict[str, Any] = {"model": ProblemBody, "description": "Not every holder has answered yet"}
+EXPIRED_ANSWER: dict[str, Any] = {"model": ProblemBody, "description": "No longer fresh, and destroyed"}
 
 
 class RequestWish(BaseModel):
@@ -57,7 +60,7 @@ def _add_requests(routes: APIRouter, doors: Doors) -> None:
     # As a default and not inside Annotated: annotations are texts here, and a text cannot name a local.
     manager = Depends(doors.access.require("request:manage"))
 
-    @routes.post("/requests", status_code=202)
+    @routes.post("/requests", status_code=202, responses={409: KEY_USED})
     async def open_request(
         wish: RequestWish,
         principal: Principal = manager,
@@ -84,7 +87,7 @@ def _add_requests(routes: APIRouter, doors: Doors) -> None:
 
 
 def _add_answers(routes: APIRouter, doors: Doors) -> None:
-    @routes.get("/requests/{request_id}/certificate", dependencies=[Depends(doors.access.require("certificate:read"))])
+    @routes.get("/requests/{request_id}/certificate", responses={409: NOT_YET}, dependencies=[Depends(doors.access.require("certificate:read"))])
     async def read_certificate(request_id: UUID) -> dict[str, Any]:
         """The newest revision of the signed certificate; verifiable offline."""
         await _known(doors, request_id, kind="erasure")
@@ -94,7 +97,9 @@ def _add_answers(routes: APIRouter, doors: Doors) -> None:
         newest: dict[str, Any] = certificate["revisions"][-1]
         return newest
 
-    @routes.get("/requests/{request_id}/export", dependencies=[Depends(doors.access.require("request:manage"))])
+    @routes.get(
+        "/requests/{request_id}/export", responses={409: NOT_YET, 410: EXPIRED_ANSWER}, dependencies=[Depends(doors.access.require("request:manage"))]
+    )
     async def read_export(request_id: UUID) -> dict[str, Any]:
         """Everything that is held about the person, while it is fresh."""
         request = await _known(doors, request_id, kind="access")

@@ -14,7 +14,7 @@ from services.privacy.use_cases.requests import AnswerAccess, OpenRequest, ReadC
 from services.privacy.use_cases.saga import Saga
 from shared.contracts.event import Outgoing
 from shared.hosting import ServiceApp, ServiceContext, Settings
-from shared.messaging import MESSAGING_MIGRATIONS, enqueue
+from shared.messaging import MESSAGING_MIGRATIONS, DeadLetters, enqueue
 from shared.storage import Store, Transaction
 
 
@@ -50,7 +50,7 @@ async def build(settings: Settings) -> ServiceApp:
     workers = build_workers(
         store,
         context.broker,
-        RecordConsents(ledger, keys, now),
+        RecordConsents(ledger, DeadLetters(store), keys, now),
         Saga(book, ledger, keys, context.provider, now),
         AnswerAccess(read_consents, keys, now),
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 from services.privacy.domain.audit import Entry
 from services.privacy.domain.consents import LedgerRow
 from services.privacy.domain.requests import Receipt, Request
+from shared.messaging import Record
 from shared.sealing import DataKey
 from shared.storage import Transaction
 
@@ -177,6 +178,14 @@ class RequestBook(Protocol):
 
     async def certificate(self, request_id: UUID, transaction: Transaction | None = None) -> dict[str, Any] | None:
         """`revisions` (oldest first), `slots_waiting` and `closed_at`, or None."""
+        ...
+
+
+class SetAside(Protocol):
+    """This service's dead letters."""
+
+    async def forget_erased(self, records: Iterable[Record], transaction: Transaction) -> Mapping[UUID, int]:
+        """Deletes those that the erasures among these records reach. Returns how many, by the id of the erasing event."""
         ...
 
 

@@ -12,7 +12,7 @@ from services.profile.use_cases.export_access import ExportAccess
 from services.profile.use_cases.mark_pass import MarkPass
 from shared.contracts.privacy import AccessRequested
 from shared.contracts.topics import IDENTITIES, REQUESTS
-from shared.messaging import Batch, BatchWorker, Broker, Effects
+from shared.messaging import Batch, BatchWorker, Broker, DeadLetters, Effects
 from shared.sealing import DataKey, KeyRing
 from shared.storage import Store, Transaction
 
@@ -40,6 +40,7 @@ class Handlers:
 
     def __init__(self, store: Store, ring: KeyRing, apply: ApplyIdentities, mark_pass: MarkPass, export: ExportAccess) -> None:
         self._store = store
+        self._letters = DeadLetters(store)
         self._ring = ring
         self._apply = apply
         self._mark_pass = mark_pass
@@ -47,7 +48,8 @@ class Handlers:
 
     async def identities(self, batch: Batch, transaction: Transaction) -> Effects:
         """Apply what dedup decided."""
-        arrivals = [Arrival(record.event, record.event_id, record.traceparent) for record in batch]
+        letters = await self._letters.forget_erased(batch, transaction)
+        arrivals = [Arrival(record.event, record.event_id, record.traceparent, letters.get(record.event_id, 0)) for record in batch]
         snapshot, keys = MongoSnapshot(self._store, transaction), TransactionKeys(self._ring, transaction)
         return effects_of(await self._apply(arrivals, batch.partition, snapshot, keys))
 

@@ -16,11 +16,16 @@ from shared.sealing import DataKey
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event of the identities topic with the id it was published under."""
+    """An event of the identities topic with the id it was published under.
+
+    Attributes:
+        dead_letters: of an erasure, how many records that were set aside went with it.
+    """
 
     event: Event
     event_id: UUID
     traceparent: str | None = None
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

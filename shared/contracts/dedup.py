@@ -71,7 +71,7 @@ class SubmissionsMoved(Event, frozen=True, kw_only=True):
 
 
 class SubmissionsErased(Event, frozen=True, kw_only=True):
-    """Submissions of an erased customer, in parts; every holder marks the rows erased for good. Keyed by `customer_id`.
+    """Submissions of an erased customer, in parts; every holder marks the rows erased for good, dead letters included. Keyed by `customer_id`.
 
     Attributes:
         alias_ids: customers absorbed into this one, whose documents go as well; the same in every part.
@@ -79,6 +79,7 @@ class SubmissionsErased(Event, frozen=True, kw_only=True):
 
     topic: ClassVar[str] = TOPIC
     type: ClassVar[str] = "dedup.submissions-erased.v1"
+    overtakes: ClassVar[bool] = True
     request_id: UUID
     customer_id: UUID
     alias_ids: tuple[UUID, ...] = ()

@@ -13,6 +13,8 @@ import msgspec
 
 SPEC_VERSION = b"1.0"
 CONTENT_TYPE = b"application/json"
+KEY_ID = "keyid"
+"""Header that names the data key of what is sealed."""
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -27,6 +29,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     topic: ClassVar[str]
     type: ClassVar[str]
     """CloudEvents type, `<service>.<fact>.v<major>`."""
+    overtakes: ClassVar[bool] = False
+    """Whether it is handled even while records of its key are parked: a dead letter must not hold it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def encode_headers(outgoing: Outgoing) -> list[tuple[str, bytes]]:
     if outgoing.event is not None:
         headers += _type_headers(outgoing.event.type)
     if outgoing.key_id is not None:
-        headers.append(("keyid", str(outgoing.key_id).encode()))
+        headers.append((KEY_ID, str(outgoing.key_id).encode()))
     if outgoing.traceparent is not None:
         headers.append(("traceparent", outgoing.traceparent.encode()))
     return headers

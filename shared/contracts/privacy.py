@@ -13,6 +13,8 @@ from shared.contracts.event import Event
 REQUESTS_TOPIC = "privacy.requests.v1"
 RECEIPTS_TOPIC = "privacy.receipts.v1"
 PART_KEYS_MAX = 5_000
+UNREADABLE_DEAD_LETTERS = "dead_letters_unreadable"
+"""A count in receipts: dead letters left alone, because nobody can tell whose they are."""
 
 Holder = Literal["intake", "dedup", "profile", "analytics", "privacy"]
 

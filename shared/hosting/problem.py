@@ -98,7 +98,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _status(_: Request, error: HTTPException) -> JSONResponse:
-        return Problem.of_status(error.status_code, error.headers).response()
+        # The framework's 400 is a body that it cannot read at all: no UTF-8, or nested without end. To the sender that is one more way not to fit.
+        return Problem.of_status(422 if error.status_code == 400 else error.status_code, error.headers).response()
 
     @app.exception_handler(TransientError)
     async def _unavailable(_: Request, __: TransientError) -> JSONResponse:

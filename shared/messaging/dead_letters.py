@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+from uuid import UUID
 
-from shared.contracts.topics import DEAD_LETTERS, TOPICS
+from shared.contracts.dedup import SubmissionsErased
+from shared.contracts.event import KEY_ID
+from shared.contracts.topics import DEAD_LETTERS, TOPICS, Topic
 from shared.messaging.outbox import Message
-from shared.messaging.record import RawRecord
-from shared.storage import Document, Store, UpdateOne
+from shared.messaging.record import RawRecord, Record
+from shared.storage import Document, Store, Transaction, UpdateOne
 
 COLLECTION = "dead_letters"
 PARKED = "parked_behind_dead_letter"
@@ -126,6 +129,23 @@ class DeadLetters:
             await self._release(found)
         return True
 
+    async def of_topic(self, topic: Topic, transaction: Transaction) -> Sequence[DeadLetter]:
+        """Everything set aside from one topic, as the transaction sees it, in order."""
+        return [DeadLetter.of(each) for each in await self._rows.find({"topic": topic.name}, sort=[("_id", 1)], transaction=transaction)]
+
+    async def delete(self, dead_letters: Iterable[str], transaction: Transaction) -> None:
+        """Deletes these records for good. Nothing that is parked behind one goes on."""
+        await self._rows.delete_many({"_id": {"$in": list(dead_letters)}}, transaction=transaction)
+
+    async def forget_erased(self, records: Iterable[Record], transaction: Transaction) -> dict[UUID, int]:
+        """Deletes what the erasures among these records reach. Returns how many went, by the id of the erasing event.
+
+        Reached is what the erased submissions' keys seal, and what only names the erased customers. A record that lies behind a
+        customer's key but holds another's submission stays. Nothing is redriven.
+        """
+        erasures = [(each.event_id, each.event) for each in records if isinstance(each.event, SubmissionsErased)]
+        return {event_id: await self._rows.delete_many(_reached_by(event), transaction=transaction) for event_id, event in erasures}
+
     async def _release(self, discarded: DeadLetter) -> None:
         """What waited only for the discarded record goes on."""
         rows = await self._rows.find(_with_followers(discarded), sort=[("offset", 1)], limit=1)
@@ -137,3 +157,10 @@ def _with_followers(found: DeadLetter) -> dict[str, Any]:
     if found.topic not in _PARKING_TOPICS:
         return {"_id": found.id}
     return {"group": found.group, "topic": found.topic, "partition": found.partition, "key": found.key}
+
+
+def _reached_by(event: SubmissionsErased) -> dict[str, Any]:
+    sealed = [[KEY_ID, str(each).encode()] for each in event.submission_ids]
+    customers = [each.bytes for each in (event.customer_id, *event.alias_ids)]
+    without_body = {"$not": {"$elemMatch": {"$elemMatch": {"$eq": KEY_ID}}}}
+    return {"$or": [{"headers": {"$in": sealed}}, {"key": {"$in": customers}, "headers": without_body}]}

@@ -24,12 +24,13 @@ Decoded = Sequence[tuple[RawRecord, Record | str]]
 
 
 def sort_out(decoded: Decoded, rejections: dict[int, str], blocked_keys: Set[bytes], *, park: bool) -> Sorted:
-    """Bad records are dead; with `park`, every later record of a bad or already blocked key is parked."""
+    """Bad records are dead; with `park`, every later record of a bad or already blocked key is parked, unless an event of the key overtakes."""
+    free = {raw.key or b"" for raw, record in decoded if isinstance(record, Record) and record.event.overtakes}
     blocked, result = set(blocked_keys), Sorted()
     for raw, record in decoded:
         reason = record if isinstance(record, str) else rejections.get(raw.offset)
         key = raw.key or b""
-        if park and key in blocked:
+        if park and key in blocked and key not in free:
             result.parked.append(raw)
         elif reason is not None:
             result.dead.append((raw, reason))

@@ -17,7 +17,7 @@ from services.analytics.app import build, now
 from services.analytics.mongo import CUSTOMERS, DIRTY_MARKS
 from services.analytics.recompute import counted, recompute
 from shared.access import LocalIssuer, mint_token
-from shared.contracts.dedup import SubmissionResolved
+from shared.contracts.dedup import SubmissionResolved, SubmissionsErased
 from shared.contracts.event import Event, Outgoing
 from shared.contracts.privacy import AccessPart, AccessRequested, ErasureReceipt
 from shared.contracts.submission import OrderLine, Submission
@@ -187,15 +187,49 @@ async def test_a_person_gets_the_facets_that_are_held(settings: Settings) -> Non
 async def test_an_amount_that_no_sum_could_hold_is_set_aside_and_stops_nobody(settings: Settings) -> None:
     history = moved_history()
     async with running(settings) as run:
-        line = OrderLine(product_code="tea", quantity=1, amount_minor=10**18, currency="CNY")
-        today, customer = now().date(), uuid4()
-        submission = Submission(
-            submission_id=uuid4(), kind="transaction", channel_id="web", channel_kind="web", channel_trust=1,
-            received_on=today, occurred_on=today, order_lines=(line,), sealed=b"-",
-        )  # fmt: skip
-        event = SubmissionResolved(customer_id=customer, assignment=1, submission=submission)
-        await run.context.broker.publish([Outgoing(IDENTITIES.name, customer.bytes, uuid4(), event, NOW)])
+        customer = uuid4()
+        await run.context.broker.publish([resolved_order(customer, 10**18)])
         await run.publish(*history.events)
         await run.drained()
         assert await counted(run.context.store) == history.truth()
         assert [letter.reason for letter in await DeadLetters(run.context.store).list()] == ["amount_out_of_range"]
+
+
+def resolved_order(customer: UUID, amount_minor: int) -> Outgoing:
+    """A resolved order with a data key of its own, as dedup publishes it."""
+    submission_id, today = uuid4(), now().date()
+    line = OrderLine(product_code="tea", quantity=1, amount_minor=amount_minor, currency="CNY")
+    submission = Submission(
+        submission_id=submission_id, kind="transaction", channel_id="web", channel_kind="web", channel_trust=1,
+        received_on=today, occurred_on=today, order_lines=(line,), sealed=b"-",
+    )  # fmt: skip
+    event = SubmissionResolved(customer_id=customer, assignment=1, submission=submission)
+    return Outgoing(IDENTITIES.name, customer.bytes, uuid4(), event, NOW, key_id=submission_id)
+
+
+async def test_an_erasure_overtakes_the_dead_letter_of_the_person_and_takes_it_and_what_is_parked_behind_it_along(settings: Settings) -> None:
+    history = moved_history()
+    async with running(settings) as run:
+        customer, stranger, letters = uuid4(), uuid4(), DeadLetters(run.context.store)
+        theirs = [resolved_order(customer, 10**18), resolved_order(customer, 100)]
+        await run.context.broker.publish([*theirs, resolved_order(stranger, 10**18)])
+        await run.publish(*history.events)
+        await run.drained()
+        assert await letters.count() == {"dead": 2, "parked": 1}
+
+        event = SubmissionsErased(
+            request_id=uuid4(), customer_id=customer, submission_ids=tuple(each.key_id for each in theirs if each.key_id), part=1, parts=1
+        )
+        await run.context.broker.publish([Outgoing(IDENTITIES.name, customer.bytes, uuid4(), event, NOW)])
+        await run.drained()
+        await run.context.broker.publish(theirs)  # repeats, as a relay may send them
+        await run.drained()
+
+        async def answered() -> bool:
+            return any(isinstance(record.event, ErasureReceipt) for record in run.receipts)
+
+        await run.until(answered)
+        [receipt] = [record.event for record in run.receipts if isinstance(record.event, ErasureReceipt)]
+        assert receipt.counts == {"contributions": 2, "dead_letters": 2}
+        assert [each.key for each in await letters.list()] == [stranger.bytes]
+        assert await counted(run.context.store) == history.truth()

@@ -16,6 +16,7 @@ from services.dedup.mongo import MongoErasures, MongoIdentities, MongoMoveLogs, 
 from services.dedup.mongo.erasures import erasure_noted
 from services.dedup.use_cases import erase_customer, finish_moves, moves, resolve_identities
 from services.dedup.use_cases.erase_customer import EraseCustomer
+from services.dedup.use_cases.find_set_aside import FindSetAside, Found
 from services.dedup.use_cases.finish_moves import FinishMoves
 from services.dedup.use_cases.read_signatures import Opened, ReadSignatures
 from services.dedup.use_cases.resolve_identities import ResolveIdentities
@@ -47,6 +48,10 @@ class Meeting(KnownSignatures):
         return await super().__call__(records)
 
 
+async def nothing_set_aside(holder: UUID, transaction: Transaction) -> Found:
+    return Found()
+
+
 class Desk:
     """Dedup's use cases on one database, without Kafka: what would be published is kept."""
 
@@ -56,7 +61,7 @@ class Desk:
         self.resolve = ResolveIdentities(self.identities, cast(ReadSignatures, self.known), RULES, lambda: NOON)
         relay = cast(OutboxRelay, self)
         self.finish = FinishMoves(store, self.identities, self.logs, relay)
-        self.erase = EraseCustomer(store, self.erasures, self.logs, self.finish, relay, lambda: NOON)
+        self.erase = EraseCustomer(store, self.erasures, self.logs, self.finish, cast(FindSetAside, nothing_set_aside), relay, lambda: NOON)
 
     def wake(self) -> None:
         """Stands for the relay's."""

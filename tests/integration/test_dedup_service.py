@@ -12,12 +12,14 @@ import pytest
 from services.dedup.use_cases.read_signatures import ReadSignatures, rules_of
 from shared.contracts.dedup import CustomersMerged, SubmissionResolved, SubmissionsErased, SubmissionsMoved
 from shared.contracts.event import Outgoing
+from shared.contracts.intake import SubmissionAccepted
 from shared.contracts.privacy import REQUESTS_TOPIC, AccessPart, AccessRequested, ErasureBarrierSet, ErasureReceipt
 from shared.contracts.topics import IDENTITIES, RECEIPTS, SUBMISSIONS
 from shared.hosting import Settings
+from shared.messaging import DeadLetters
 from shared.policy import load_catalogue
 from shared.sealing import BlindIndex, body_aad
-from tests.dedup_world import grouped, oracle, submission_id
+from tests.dedup_world import envelope, grouped, oracle, submission_id
 from tests.integration.dedup_rig import Identity, Rig, body_of, rig, until
 
 pytestmark = pytest.mark.servers
@@ -51,8 +53,6 @@ def expected(one: Rig, identities: dict[int, Identity]) -> set[frozenset[UUID]]:
 
 
 def _bare(number: int):  # type: ignore[no-untyped-def]
-    from tests.dedup_world import envelope
-
     return envelope(number)
 
 
@@ -133,6 +133,44 @@ async def test_an_erased_customer_is_gone_with_its_aliases_and_comes_back_as_som
     assert erased.alias_ids == (UUID(bytes=absorbed),)
     assert set(erased.submission_ids) == set(receipt.key_ids) == {submission_id(0), submission_id(1), submission_id(3)}
     assert (receipt.holder, receipt.stage, receipt.part, receipt.parts) == ("dedup", "erased", 1, 1)
+
+
+async def test_a_dead_letter_of_an_erased_person_goes_with_its_key_and_one_of_somebody_else_stays(one: Rig) -> None:
+    """Four records nobody could resolve: two of the person, one of a stranger, and one that no key opens."""
+    async with one.service():
+        await one.send({0: {"phone": "+8613800000001", "name": "Anna"}, 1: {"phone": "+8613800000009", "name": "Berta"}})
+        bad = [
+            await sealed_badly(one, 2, {"identifiers": [{"type": "phone", "value": "+8613800000001"}], "fields": {"name": "Anna"}}),
+            await sealed_badly(one, 3, {"identifiers": [{"type": "phone", "value": "+8613800000001"}]}),
+            await sealed_badly(one, 4, {"identifiers": [{"type": "phone", "value": "+8613800000009"}], "fields": {"name": "Berta"}}),
+            await sealed_badly(one, 5, {}, aad=b"of another"),
+        ]
+        await one.publish(bad)
+        await until(one.settled)
+        letters = DeadLetters(one.store)
+        assert await letters.count() == {"dead": 4}
+
+        request = await set_barrier(one, (await one.customers())[submission_id(0)])
+        await until(lambda: _done(one, request))
+        await one.publish(bad[:2])  # repeats of what is erased
+        await until(one.settled)
+
+        left = [dict(each.headers)["keyid"].decode() for each in await letters.list()]
+        assert sorted(left) == sorted(str(submission_id(each)) for each in (4, 5))
+    [receipt] = [each for each in await one.events(RECEIPTS) if isinstance(each, ErasureReceipt)]
+    assert receipt.counts == {"source_records": 3, "identifiers": 1, "entities": 1, "dead_letters": 2, "dead_letters_unreadable": 1}
+    assert set(receipt.key_ids) == {submission_id(0), submission_id(2), submission_id(3)}
+    [erased] = [each for each in await one.events(IDENTITIES) if isinstance(each, SubmissionsErased)]
+    assert set(erased.submission_ids) == set(receipt.key_ids)
+    assert set(await one.customers()) == {submission_id(1)}
+
+
+async def sealed_badly(one: Rig, number: int, body: dict[str, object], aad: bytes = b"") -> Outgoing:
+    """An accepted submission whose body lacks what its schema wants, or is sealed for another place."""
+    each = submission_id(number)
+    key = (await one.keyring.store.transaction(lambda transaction: one.keyring.create([each], transaction)))[each]
+    event = SubmissionAccepted(submission=envelope(number, key.seal(json.dumps(body).encode(), aad or body_aad(each, 1))))
+    return Outgoing(SUBMISSIONS.name, each.bytes[:2], each, event, datetime.now(UTC), key_id=each)
 
 
 async def test_an_access_request_is_answered_with_the_opened_source_records(one: Rig) -> None:

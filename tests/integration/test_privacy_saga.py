@@ -35,7 +35,7 @@ from shared.contracts.privacy import (
 )
 from shared.contracts.submission import Consent, Submission, SubmissionBody
 from shared.contracts.topics import CONSENTS, IDENTITIES, RECEIPTS, REQUESTS
-from shared.messaging import Batch, Effects, Record, partition_of
+from shared.messaging import Batch, DeadLetters, Effects, Record, partition_of
 from shared.sealing import KeyRing, MemoryKeyProvider, body_aad
 from shared.storage import Store, migrate
 
@@ -56,7 +56,7 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.ledger, self.book = MongoLedger(self.store), MongoRequestBook(self.store)
-        self.record_consents = RecordConsents(self.ledger, self.keys, self.clock)
+        self.record_consents = RecordConsents(self.ledger, DeadLetters(self.store), self.keys, self.clock)
         self.saga = Saga(self.book, self.ledger, self.keys, self.provider, self.clock)
         self.read_consents = ReadConsents(self.ledger, {"marketing": "2"})
         self.open_request = OpenRequest(self.book, self.keys, self.enqueue, self.store.transaction, self.clock)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.contracts.dedup import SubmissionsErased
 from shared.contracts.event import Decoder
 from shared.messaging.deciding import sort_out
 from shared.messaging.fetching import BYTES_MAX, RECORDS_MAX, bounded
@@ -52,6 +53,17 @@ def test_a_key_that_is_blocked_already_parks_even_its_bad_records() -> None:
     result = sort_out([good(5), (Raw(6), "unknown_event")], {}, frozenset({b"k"}), park=True)
 
     assert (result.good, result.dead, offsets(result.parked)) == ([], [], [5, 6])
+
+
+def test_an_erasure_is_not_held_up_by_a_dead_letter_of_its_key_and_frees_the_key() -> None:
+    erased = SubmissionsErased(request_id=UUID(int=1), customer_id=UUID(int=2), submission_ids=(), part=1, parts=1)
+    decoded = [good(5), (Raw(6), "unknown_event"), (Raw(7), Record(erased, b"k", 7, UUID(int=7), None, None, 0)), good(8), good(9, b"other")]
+
+    result = sort_out(decoded, {}, frozenset({b"k", b"other"}), park=True)
+
+    assert offsets(result.good) == [5, 7, 8]
+    assert [raw.offset for raw, _ in result.dead] == [6]
+    assert offsets(result.parked) == [9]
 
 
 def test_what_a_handler_rejected_is_dead_with_its_code() -> None:

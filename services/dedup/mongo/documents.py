@@ -57,6 +57,12 @@ def record_written(record: SourceRecord, at: datetime) -> WriteOperation:
     return InsertOne(row)
 
 
+def record_attached(submission: UUID, customer: UUID, founder: UUID) -> UpdateOne:
+    """A dead letter as a row of its customer, for the moment until it is erased; one that was resolved after all stays as it is."""
+    first = {"state": "resolved", "customer": customer.bytes, "assignment": 0, "signature": founder.bytes, "matched": []}
+    return UpdateOne({"_id": submission.bytes}, {"$setOnInsert": first}, upsert=True)
+
+
 def submission_of(row: Mapping[str, Any]) -> Submission:
     """The submission as it was received."""
     return msgspec.convert(

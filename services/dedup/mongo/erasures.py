@@ -6,10 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from services.dedup.mongo.documents import ENTITIES, ERASURES, IDENTIFIERS, SIGNATURES, SOURCE_RECORDS, Document
-from services.dedup.ports import Erasure
+import msgspec
+
+from services.dedup.mongo.documents import ENTITIES, ERASURES, IDENTIFIERS, SIGNATURES, SOURCE_RECORDS, Document, record_attached
+from services.dedup.ports import Erasure, SetAsideRecord
+from shared.contracts.intake import SubmissionAccepted
+from shared.contracts.submission import Submission
+from shared.contracts.topics import SUBMISSIONS
+from shared.messaging import DeadLetters
 from shared.storage import Store, Transaction, UpdateOne
 
+_accepted = msgspec.json.Decoder(SubmissionAccepted)
 _FORGOTTEN = dict.fromkeys(("customer", "assignment", "signature", "matched", "at", "envelope", "sealed"), "")
 
 
@@ -19,7 +26,7 @@ class MongoErasures:
     def __init__(self, store: Store) -> None:
         self._erasures, self._entities = store.collection(ERASURES), store.collection(ENTITIES)
         self._signatures, self._identifiers = store.collection(SIGNATURES), store.collection(IDENTIFIERS)
-        self._records = store.collection(SOURCE_RECORDS)
+        self._records, self._letters = store.collection(SOURCE_RECORDS), DeadLetters(store)
 
     async def due(self, positions: dict[int, int]) -> Sequence[Erasure]:
         """See the port."""
@@ -46,6 +53,16 @@ class MongoErasures:
             frontier = [row["_id"] for row in await self._entities.find(wanted, projection=["_id"], transaction=transaction)]
             found += frontier
         return tuple(UUID(bytes=each) for each in sorted(found))
+
+    async def set_aside(self, transaction: Transaction) -> Sequence[SetAsideRecord]:
+        """See the port."""
+        return [SetAsideRecord(each.id, _submission_in(each.value)) for each in await self._letters.of_topic(SUBMISSIONS, transaction)]
+
+    async def attach(self, records: Sequence[SetAsideRecord], holder: UUID, founder: UUID, transaction: Transaction) -> None:
+        """See the port."""
+        rows = [record_attached(each.submission.submission_id, holder, founder) for each in records if each.submission is not None]
+        await self._records.bulk(rows, transaction=transaction)
+        await self._letters.delete((each.letter for each in records), transaction)
 
     async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int, int]:
         """See the port."""
@@ -86,6 +103,8 @@ class MongoErasures:
             "parts": erasure.parts,
             "submissions": erasure.submissions,
             "identifiers": erasure.identifiers,
+            "dead_letters": erasure.dead_letters,
+            "unreadable": erasure.unreadable,
         }
         await self._erasures.update_one({"_id": erasure.request_id.bytes}, {"$set": change}, transaction=transaction)
 
@@ -109,4 +128,13 @@ def _erasure_of(row: Mapping[str, Any]) -> Erasure:
         row.get("parts", 0),
         row.get("submissions", 0),
         row.get("identifiers", 0),
+        row.get("dead_letters", 0),
+        row.get("unreadable", 0),
     )
+
+
+def _submission_in(value: bytes | None) -> Submission | None:
+    try:
+        return _accepted.decode(value or b"").submission
+    except msgspec.DecodeError:
+        return None

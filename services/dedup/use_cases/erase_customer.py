@@ -14,11 +14,12 @@ from math import ceil
 from uuid import UUID
 
 from services.dedup.ports import Erasure, Erasures, MoveLogs
+from services.dedup.use_cases.find_set_aside import FindSetAside
 from services.dedup.use_cases.finish_moves import FinishMoves
 from shared.contracts import ids
 from shared.contracts.dedup import TOPIC, SubmissionsErased
 from shared.contracts.event import Outgoing
-from shared.contracts.privacy import RECEIPTS_TOPIC, ErasureReceipt
+from shared.contracts.privacy import RECEIPTS_TOPIC, UNREADABLE_DEAD_LETTERS, ErasureReceipt
 from shared.contracts.topics import SUBMISSIONS
 from shared.failpoints import failpoint
 from shared.messaging import OutboxRelay, consumed_positions, enqueue
@@ -33,10 +34,18 @@ class EraseCustomer:
     """Carries out noted erasures; every step is stored with what it did, so any process may go on after any crash."""
 
     def __init__(
-        self, store: Store, erasures: Erasures, logs: MoveLogs, finish_moves: FinishMoves, relay: OutboxRelay, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        erasures: Erasures,
+        logs: MoveLogs,
+        finish_moves: FinishMoves,
+        find_set_aside: FindSetAside,
+        relay: OutboxRelay,
+        clock: Callable[[], datetime],
     ) -> None:
         self._store, self._erasures, self._logs = store, erasures, logs
-        self._finish_moves, self._relay, self._clock = finish_moves, relay, clock
+        self._finish_moves, self._find_set_aside = finish_moves, find_set_aside
+        self._relay, self._clock = relay, clock
 
     async def run(self) -> None:
         """Works until cancelled; waits out what may heal."""
@@ -73,7 +82,11 @@ class EraseCustomer:
             aliases = await self._erasures.aliases_of(holder, transaction)
             if await self._logs.open_log(transaction, [holder, *aliases]):
                 return erasure
+            found = await self._find_set_aside(holder, transaction)
             founders, submissions, identifiers = await self._erasures.forget_customer(holder, aliases, transaction)
+            if found.theirs:
+                await self._erasures.attach(found.theirs, holder, founders[0], transaction)
+                submissions += len(found.theirs)
             parts = max(1, ceil(submissions / CHUNK_SUBMISSIONS_MAX))
             begun = replace(
                 erasure,
@@ -84,6 +97,8 @@ class EraseCustomer:
                 parts=parts,
                 submissions=submissions,
                 identifiers=identifiers,
+                dead_letters=len(found.theirs),
+                unreadable=found.unreadable,
             )
             await self._erasures.save(begun, transaction)
             failpoint("dedup.before_erasure_begun")
@@ -112,8 +127,14 @@ class EraseCustomer:
         counts = {"source_records": len(gone)}
         if part == 1:
             counts |= {"identifiers": erasure.identifiers, "entities": 1 + len(erasure.aliases)}
+            counts |= {name: count for name, count in _set_aside(erasure).items() if count}
         receipt = ErasureReceipt(request_id=request, holder="dedup", stage="erased", counts=counts, key_ids=tuple(gone), part=part, parts=parts)
         return [
             Outgoing(TOPIC, holder.bytes, ids.event_id(request, f"dedup-submissions-erased:{part}"), erased, at),
             Outgoing(RECEIPTS_TOPIC, request.bytes, ids.event_id(request, f"dedup-receipt:{part}"), receipt, at),
         ]
+
+
+def _set_aside(erasure: Erasure) -> dict[str, int]:
+    """Of the source records, how many had been dead letters; and those that may be anybody's, since nobody can read them."""
+    return {"dead_letters": erasure.dead_letters, UNREADABLE_DEAD_LETTERS: erasure.unreadable}

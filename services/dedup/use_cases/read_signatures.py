@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -15,7 +16,18 @@ from shared.messaging import Record
 from shared.policy import Catalogue
 from shared.sealing import BlindIndex, DataKey, KeyRing, SealBroken, body_aad
 
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Clues(msgspec.Struct):
+    """What of a body says who somebody is."""
+
+    identifiers: tuple[Identifier, ...] = ()
+    fields: dict[str, str | int | float | bool] = {}
+
+
 _body = msgspec.json.Decoder(SubmissionBody)
+_clues = msgspec.json.Decoder(_Clues)
 
 
 def rules_of(catalogue: Catalogue) -> Rules:
@@ -77,6 +89,17 @@ class ReadSignatures:
             opened.broken.append((record, "seal_broken"))
         except msgspec.DecodeError:
             opened.broken.append((record, "body_does_not_fit"))
+
+    def clues(self, submission: Submission, key: DataKey | None) -> Signature | None:
+        """The signature as far as the body can be read, also when it does not fit its schema; None if it cannot be read at all."""
+        if key is None:
+            return None
+        try:
+            plain = key.unseal(submission.sealed, body_aad(submission.submission_id, submission.body_version))
+            clues = _clues.decode(plain)
+        except (SealBroken, msgspec.DecodeError):
+            return None
+        return self.signature(submission, SubmissionBody(occurred_at=_NO_TIME, identifiers=clues.identifiers, fields=clues.fields))
 
     def signature(self, submission: Submission, body: SubmissionBody) -> Signature:
         """The signature of one body. Shared mailboxes and made-up numbers give no key; kinds that the catalogue lacks neither."""

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from services.privacy.domain.audit import canonical, digest_of
+from shared.contracts.privacy import UNREADABLE_DEAD_LETTERS
 
 FORMAT = "kehu-erasure-certificate/1"
 SLOT_BITS = 12
@@ -57,7 +58,7 @@ def first_revision(
         "closed_at": closed_at.isoformat(),
         "caches_empty_by": caches_empty_by,
         "unrecoverable_at": None,
-        "pending": _pending(bool(keys), caches_empty_by),
+        "pending": _pending(bool(keys), caches_empty_by) + _unreadable(holders),
         "audit": {"position": position, "previous": previous},
     }
 
@@ -72,6 +73,14 @@ def _pending(any_keys: bool, caches_empty_by: str) -> list[str]:
     ]
 
 
+def _unreadable(holders: Mapping[str, Mapping[str, int]]) -> list[str]:
+    counts = {holder: counts[UNREADABLE_DEAD_LETTERS] for holder, counts in holders.items() if counts.get(UNREADABLE_DEAD_LETTERS)}
+    return [
+        f"dead letters: {count} at {holder} cannot be read by anybody and may be anybody's until they are discarded"
+        for holder, count in counts.items()
+    ]
+
+
 def second_revision(first: Mapping[str, Any], *, rotated_at: datetime, position: int, previous: str) -> dict[str, Any]:
     """The same certificate once every touched slot was rotated after `closed_at`.
 
@@ -83,7 +92,7 @@ def second_revision(first: Mapping[str, Any], *, rotated_at: datetime, position:
         "revision": 2,
         "supersedes": digest_of(first),
         "unrecoverable_at": final.isoformat(),
-        "pending": [item for item in first["pending"] if item.startswith("topics")],
+        "pending": [item for item in first["pending"] if item.startswith(("topics", "dead letters"))],
         "audit": {"position": position, "previous": previous},
     }
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from services.privacy.domain.consents import Choice, LedgerRow, erase, in_force, move, record
-from services.privacy.ports import CustomerConsents, DirtyMark, Keys, Ledger
+from services.privacy.ports import CustomerConsents, DirtyMark, Keys, Ledger, SetAside
 from shared.contracts import ids
 from shared.contracts.dedup import SubmissionResolved, SubmissionsErased, SubmissionsMoved
 from shared.contracts.event import Outgoing
@@ -35,12 +35,14 @@ class _Changes:
     """What one batch changes, put together in memory and written once."""
 
     rows: dict[UUID, LedgerRow]
+    letters: Mapping[UUID, int]
+    """Dead letters forgotten, by the id of the erasing event."""
     changed: set[UUID] = field(default_factory=set)
     touched: dict[UUID, UUID] = field(default_factory=dict)
     """Customer to fold again -> id of the event that asks for it."""
     absorbed: dict[UUID, UUID] = field(default_factory=dict)
-    erased: list[tuple[SubmissionsErased, int]] = field(default_factory=list)
-    """Each with the number of filled rows it erased."""
+    erased: list[tuple[SubmissionsErased, dict[str, int]]] = field(default_factory=list)
+    """Each with what it erased, by name."""
 
     def put(self, row: LedgerRow, cause: UUID) -> None:
         """Takes over a row; the customers it left and joined are to be folded again."""
@@ -60,13 +62,14 @@ class RecordConsents:
     Right under repeats, delays and any order: a row is filled once, follows the highest assignment, and once erased is never filled again.
     """
 
-    def __init__(self, ledger: Ledger, keys: Keys, clock: Callable[[], datetime]) -> None:
-        self._ledger, self._keys, self._clock = ledger, keys, clock
+    def __init__(self, ledger: Ledger, letters: SetAside, keys: Keys, clock: Callable[[], datetime]) -> None:
+        self._ledger, self._letters, self._keys, self._clock = ledger, letters, keys, clock
 
     async def __call__(self, batch: Batch, transaction: Transaction) -> Effects:
         """The batch's effects, all within its transaction."""
         effects = Effects()
-        changes = _Changes(await self._ledger.rows(_submissions_of(batch.records), transaction))
+        rows = await self._ledger.rows(_submissions_of(batch.records), transaction)
+        changes = _Changes(rows, await self._letters.forget_erased(batch.records, transaction))
         keys = await self._keys.open(_to_unseal(batch.records, changes.rows))
         for each in batch.records:
             self._apply(each, changes, keys, effects)
@@ -85,7 +88,8 @@ class RecordConsents:
                 filled = sum(bool(changes.rows[submission].choices) for submission in event.submission_ids)
                 for submission in event.submission_ids:
                     changes.put(erase(changes.rows[submission]), each.event_id)
-                changes.erased.append((event, filled))
+                letters = changes.letters[each.event_id]
+                changes.erased.append((event, {"consent_rows": filled} | ({"dead_letters": letters} if letters else {})))
 
     def _resolve(self, each: Record, event: SubmissionResolved, changes: _Changes, keys: Mapping[UUID, DataKey | None], effects: Effects) -> None:
         submission = event.submission
@@ -127,8 +131,8 @@ class RecordConsents:
                 marks.append(DirtyMark(customer, cause, at))
         await self._ledger.add_marks(marks, transaction)
         await self._fold(own - gone.keys(), changes.absorbed, effects, transaction)
-        for event, filled in changes.erased:
-            effects.publish(self._receipt(event.request_id, event.part, event.parts + len(event.alias_ids), filled))
+        for event, counts in changes.erased:
+            effects.publish(self._receipt(event.request_id, event.part, event.parts + len(event.alias_ids), counts))
 
     async def partitions_due(self) -> list[int]:
         """Where `fold_marked` has something to do."""
@@ -148,7 +152,7 @@ class RecordConsents:
         await self._ledger.delete_marks(marks, transaction)
         for mark in marks:
             if mark.erased_by is not None:
-                effects.publish(self._receipt(mark.erased_by, mark.part, mark.parts, 0))
+                effects.publish(self._receipt(mark.erased_by, mark.part, mark.parts, {"consent_rows": 0}))
         for customer in fillers:
             effects.publish(self._tombstone(customer, "filler"))
         failpoint("privacy.marks_before_commit")
@@ -196,8 +200,8 @@ class RecordConsents:
             topic=CONSENTS.name, key=customer.bytes, event_id=ids.event_id(customer, f"consents:{step}"), event=None, occurred_at=self._clock()
         )
 
-    def _receipt(self, request_id: UUID, part: int, parts: int, count: int) -> Outgoing:
-        receipt = ErasureReceipt(request_id=request_id, holder="privacy", stage="erased", counts={"consent_rows": count}, part=part, parts=parts)
+    def _receipt(self, request_id: UUID, part: int, parts: int, counts: dict[str, int]) -> Outgoing:
+        receipt = ErasureReceipt(request_id=request_id, holder="privacy", stage="erased", counts=counts, part=part, parts=parts)
         return Outgoing(
             topic=RECEIPTS.name,
             key=request_id.bytes,

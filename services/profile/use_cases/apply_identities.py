@@ -136,6 +136,7 @@ class ApplyIdentities:
                 closed = [key.key_id for key in await snapshot.closed_keys_of(event.customer_id)]
                 erased = sum(submission_id in ledger.causes for submission_id in event.submission_ids)
                 counts = {"contributions": erased, "customers": int(event.part == 1 and not work.before.is_new)}
+                counts |= {"dead_letters": arrival.dead_letters} if arrival.dead_letters else {}
                 erasure = Erasure(event.request_id, event.part, event.parts + len(event.alias_ids))
                 failpoint("profile.before_receipt")
                 changes.events.append(erasure_receipt(erasure, work.before, closed, counts, changes.applied_at, arrival.traceparent))
