@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
@@ -169,14 +169,17 @@ class MemoryWorld:
         return customer.int % self.partitions
 
     async def deliver(self, partition: int, arrivals: Sequence[Arrival]) -> None:
-        self._apply(await self._count(arrivals, partition, self))
+        await self.deliver_joined(frozenset({partition}), arrivals)
+
+    async def deliver_joined(self, partitions: frozenset[int], arrivals: Sequence[Arrival]) -> None:
+        self._apply(await self._count(arrivals, partitions, self), partitions)
 
     async def pass_marks(self) -> bool:
         done = False
         for partition in range(self.partitions):
             changes = await self._fold(partition, self)
             if changes is not None:
-                self._apply(changes)
+                self._apply(changes, {partition})
                 done = True
         return done
 
@@ -216,12 +219,13 @@ class MemoryWorld:
     async def rows_of(self, customer: UUID) -> list[Contribution]:
         return [row for row in self.rows.values() if row.holder == customer]
 
-    def _apply(self, changes: Changes) -> None:
+    def _apply(self, changes: Changes, partitions: Set[int]) -> None:
+        assert changes.partition in partitions
         for submission_id, (before, after) in changes.contributions.items():
             assert self.rows.get(submission_id) == before
             self.rows[submission_id] = after
         for before_fold, after_fold in changes.customers:
-            assert self.owner(after_fold.customer_id) == changes.partition
+            assert self.owner(after_fold.customer_id) in partitions
             assert self.folds.get(after_fold.customer_id, Customer(after_fold.customer_id)) == before_fold
             self.folds[after_fold.customer_id] = after_fold
         for cell, count in changes.counts.items():

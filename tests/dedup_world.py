@@ -64,7 +64,7 @@ def record_of(submission: Submission, offset: int = 0) -> Record:
 
 
 def batch_of(submissions: Sequence[Submission]) -> Batch:
-    return Batch("intake.submissions.v1", 0, [record_of(each, offset) for offset, each in enumerate(submissions)])
+    return Batch("intake.submissions.v1", frozenset({0}), [record_of(each, offset) for offset, each in enumerate(submissions)])
 
 
 class KnownSignatures:

@@ -128,8 +128,12 @@ class World:
         for event in events:
             by_partition.setdefault(partition_of(key_of(event)), []).append(arrival(event))
         for partition, arrivals in sorted(by_partition.items()):
-            changes = await self.apply_identities(arrivals, partition, self.store, self.keys)
-            await self.commit(changes)
+            await self.commit(await self.apply_identities(arrivals, {partition}, self.store, self.keys))
+
+    async def deliver_joined(self, *events: Event) -> None:
+        """One batch of all partitions."""
+        arrivals = [arrival(event) for event in sorted(events, key=lambda event: partition_of(key_of(event)))]
+        await self.commit(await self.apply_identities(arrivals, set(range(PARTITIONS)), self.store, self.keys))
 
     async def settle(self) -> None:
         """Mark passes over all partitions until nothing is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -30,9 +30,9 @@ AMOUNT_MINOR_MAX = 10**15
 
 
 class CountBatch:
-    """Turns a batch of one partition into changes of rows, folds and counters.
+    """Turns a batch into changes of rows, folds and counters.
 
-    The rows are the guard: a fact is booked by whoever brings its row into the final state, in its own partition's counters.
+    The rows are the guard: a fact is booked by whoever brings its row into the final state, in the counters of a partition of its own.
     Figures of a customer are booked by its owner alone, as the difference of two folds. Whoever takes a row from a customer, or
     changes a row of one that it does not own, leaves a mark for the owner.
     """
@@ -40,12 +40,12 @@ class CountBatch:
     def __init__(self, owner: Owner, clock: Clock) -> None:
         self._owner, self._clock = owner, clock
 
-    async def __call__(self, arrivals: Sequence[Arrival], partition: int, snapshot: Snapshot) -> Changes:
+    async def __call__(self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot) -> Changes:
         """Reads the snapshot, changes nothing. May be called again for the same batch."""
         rows = await snapshot.contributions({submission for arrival in arrivals for submission in _submissions_of(arrival.event)})
         merges = {arrival.event.merge_id for arrival in arrivals if isinstance(arrival.event, CustomersMerged)}
-        changes = Changes(partition, self._clock())
-        counting = _Counting(changes, dict(rows), await snapshot.known_merges(merges), self._owner)
+        changes = Changes(min(partitions), self._clock())
+        counting = _Counting(changes, dict(rows), await snapshot.known_merges(merges), self._owner, partitions)
         for arrival in arrivals:
             counting.take(arrival)
         failpoint("analytics.after_rows_before_folds")
@@ -105,9 +105,10 @@ class AnswerAccess:
 class _Counting:
     """One batch on its way: later records see what earlier ones changed."""
 
-    def __init__(self, changes: Changes, rows: dict[UUID, Contribution], known_merges: set[UUID], owner: Owner) -> None:
+    def __init__(self, changes: Changes, rows: dict[UUID, Contribution], known_merges: set[UUID], owner: Owner, partitions: Set[int]) -> None:
         self.tally = Tally()
-        self._changes, self._rows, self._known_merges, self._owner = changes, rows, known_merges, owner
+        self._changes, self._rows, self._known_merges = changes, rows, known_merges
+        self._owner, self._partitions = owner, partitions
         self._steps: dict[UUID, list[Callable[[Customer], Customer]]] = {}
 
     @property
@@ -181,7 +182,7 @@ class _Counting:
             self._step(after.customer, cause, partial(Customer.gained, facts=after.facts))
 
     def _step(self, customer_id: UUID, cause: UUID, step: Callable[[Customer], Customer], *, erases: bool = False) -> None:
-        if self._owner(customer_id) == self._changes.partition:
+        if self._owner(customer_id) in self._partitions:
             self._steps.setdefault(customer_id, []).append(step)
         else:
             self._mark(customer_id, cause, erases=erases)

@@ -84,8 +84,12 @@ class Ledger(Protocol):
         """Removes exactly these marks."""
         ...
 
-    async def add_fillers(self, customers: Iterable[UUID], partition: int, due_at: datetime, transaction: Transaction) -> None:
-        """Remembers to repeat these tombstones, since only a later write lets the broker drop the old segment."""
+    async def add_fillers(self, customers: Mapping[UUID, int], due_at: datetime, transaction: Transaction) -> None:
+        """Remembers to repeat these tombstones, since only a later write lets the broker drop the old segment.
+
+        Args:
+            customers: each with its owner's partition.
+        """
         ...
 
     async def take_fillers(self, partition: int, now: datetime, transaction: Transaction) -> list[UUID]:

@@ -12,6 +12,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.messaging.fetching import Fetching
+from shared.messaging.joined_batches import JoinedBatches
 from shared.messaging.partition import PartitionOwner
 from shared.messaging.producer import PublishFailed
 from shared.messaging.work import Work
@@ -70,6 +71,7 @@ class Assignment:
         self._physical_topic = work.broker.physical(work.topic)
         self._consumer: Any = None
         self.held: dict[int, Held] = {}
+        self.joined = JoinedBatches(work)
         self.listener = Listener(self.changed)
         self.wake = asyncio.Event()
         """Set when somebody should look after the partitions now rather than at the next second."""
@@ -118,7 +120,7 @@ class Assignment:
         if held.ready or partition not in self.partitions():
             return
         generation = held.generation
-        await held.owner.fence(lambda: self._log_start(partition))
+        await held.owner.fence(await self.joined.session(), lambda: self._log_start(partition))
         if held.generation == generation:
             self.seek(partition, held)
             held.ready = True
@@ -172,6 +174,7 @@ class Assignment:
         """Gives the sessions back."""
         for held in self.held.values():
             await held.owner.end()
+        await self.joined.end()
 
     async def _log_start(self, partition: int) -> int:
         place = self._place(partition)

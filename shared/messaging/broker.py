@@ -101,9 +101,9 @@ class Broker:
         """
         await self.producer.publish([to_message(each) for each in outgoing])
 
-    async def publish_messages(self, messages: Sequence[Message], epoch: int | None = None) -> None:
+    async def publish_messages(self, messages: Sequence[Message]) -> None:
         """Publishes outbox messages; see `ReplaceableProducer.publish`."""
-        await self.producer.publish(messages, epoch)
+        await self.producer.publish(messages)
 
     def physical(self, topic: str | Topic) -> str:
         """Name on the wire: namespace and name."""

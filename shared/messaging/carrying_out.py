@@ -11,7 +11,7 @@ from shared.messaging.deciding import Decoded, Sorted, decide
 from shared.messaging.effects import Effects
 from shared.messaging.outbox import Message, to_message
 from shared.messaging.work import Work
-from shared.storage import DeleteOne, Transaction
+from shared.storage import DeleteOne, Store, Transaction
 from shared.telemetry import current_traceparent
 
 REDRIVE_RECORDS_MAX = 500
@@ -48,13 +48,8 @@ class CarryingOut:
         return messages
 
     async def effects(self, effects: Effects, transaction: Transaction) -> list[Message]:
-        """Writes the documents; returns what is to be published, encoded once. An event without a trace context gets the batch's."""
-        store = self._work.store
-        for (database, collection), operations in effects.writes.items():
-            home = store if database is None else store.other(database)
-            await home.collection(collection).bulk(operations, transaction=transaction)
-        traceparent = current_traceparent()
-        return [to_message(each, traceparent) for each in effects.outgoing]
+        """See `written`."""
+        return await written(self._work.store, effects, transaction)
 
     async def due_for_redrive(self) -> list[DeadLetter]:
         """Records somebody asked to redrive, and what was parked behind their keys since, in order."""
@@ -88,3 +83,12 @@ class CarryingOut:
         rows += [dead_letters.set_aside(*self._coordinates, raw, dead_letters.PARKED, "parked") for raw in result.parked]
         await self._letters.bulk(rows, transaction=transaction)
         self.has_dead_letters = self.has_dead_letters or bool(rows)
+
+
+async def written(store: Store, effects: Effects, transaction: Transaction) -> list[Message]:
+    """Writes the documents; returns what is to be published, encoded once. An event without a trace context gets the batch's."""
+    for (database, collection), operations in effects.writes.items():
+        home = store if database is None else store.other(database)
+        await home.collection(collection).bulk(operations, transaction=transaction)
+    traceparent = current_traceparent()
+    return [to_message(each, traceparent) for each in effects.outgoing]

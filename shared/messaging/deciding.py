@@ -41,13 +41,13 @@ def sort_out(decoded: Decoded, rejections: dict[int, str], blocked_keys: Set[byt
 
 
 async def decide(
-    handle: Handler, batch: tuple[str, int], decoded: Decoded, blocked_keys: Set[bytes], transaction: Transaction, *, park: bool
+    handle: Handler, source: tuple[str, int], decoded: Decoded, blocked_keys: Set[bytes], transaction: Transaction, *, park: bool
 ) -> tuple[Effects, Sorted]:
     """Runs the handler on the good records, and again without those it rejected while records of their keys must be parked."""
-    rejections: dict[int, str] = {}
+    (topic, partition), rejections = source, dict[int, str]()
     while True:
         result = sort_out(decoded, rejections, blocked_keys, park=park)
-        effects = await handle(Batch(*batch, result.good), transaction) if result.good else Effects()
+        effects = await handle(Batch(topic, frozenset({partition}), result.good), transaction) if result.good else Effects()
         if not effects.rejections:
             return effects, result
         rejections |= effects.rejections

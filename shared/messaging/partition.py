@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from shared.failpoints import failpoint, mutant
 from shared.messaging.carrying_out import CarryingOut
 from shared.messaging.deciding import Decoded, Sorted
+from shared.messaging.outbox import Message
 from shared.messaging.partition_outbox import PartitionOutbox
 from shared.messaging.positions import OFFSETS
 from shared.messaging.record import RawRecord, decode
@@ -56,27 +57,30 @@ class PartitionOwner:
         self._id = f"{work.group}:{work.topic.name}:{partition:05d}"
         self._of_partition = {"group": work.group, "topic": work.topic.name, "partition": partition}
         self._offsets = work.store.collection(OFFSETS)
-        self._outbox = PartitionOutbox(work.store, work.broker, self._id, self._of_partition)
+        self.outbox = PartitionOutbox(work.store, work.broker, self._id, self._of_partition)
         self._carrying_out = CarryingOut(work, partition)
         self._session: Session | None = None
         self.position = Position(0, 0, 0)
         self.last_timestamp_ms = 0
         self.last_progress = datetime.now(UTC)
 
-    async def fence(self, log_start: Callable[[], Awaitable[int]]) -> None:
-        """Ends the former owner's open transaction, raises the epoch, and takes the stored position; `log_start` counts at first.
+    async def fence(self, joined: Session, log_start: Callable[[], Awaitable[int]]) -> None:
+        """Ends the former owner's open transactions, raises the epoch, and takes the stored position.
 
         A process killed inside a transaction leaves it open on the server, and everything it wrote conflicts until it is ended.
+
+        Args:
+            joined: the session in which this process writes several partitions at once.
+            log_start: asked for the first position when there is none yet.
         """
         failpoint("worker.assignment_before_fence")
-        session = await self._own_session()
+        sessions = [(await self._own_session()).id, joined.id]
         row = await self._offsets.find_one({"_id": self._id})
         if row is None:
             row = {"next": await log_start(), "sequence": 0, "epoch": 0}
-        elif row["session"] != session.id:
-            await self._work.store.kill_sessions([row["session"]])
-        await self._take(row, session)
-        self._outbox.forget()
+        await self._work.store.kill_sessions([each for each in row.get("sessions", ()) if each not in sessions])
+        await self._take(row, sessions)
+        self.outbox.forget()
         await self._carrying_out.look_for_dead_letters()
         failpoint("worker.assignment_after_fence_before_seek")
 
@@ -86,12 +90,12 @@ class PartitionOwner:
         if row is None or row["epoch"] != self.position.epoch or row["next"] < self.position.next:
             raise Overtaken
         if row["sequence"] != self.position.sequence:
-            self._outbox.forget()  # a commit of unknown result did happen
+            self.outbox.forget()  # a commit of unknown result did happen
         self.position = Position(row["next"], row["sequence"], row["epoch"])
 
     async def apply(self, records: Sequence[RawRecord]) -> int:
         """Commits what the records not consumed yet lead to: effects, outbox and position, or nothing. Returns how many they were."""
-        todo = records if mutant("no_offset_check") else [raw for raw in records if raw.offset >= self.position.next]
+        todo = self.not_consumed(records)
         if not todo:
             return 0
         decoded: Decoded = [(raw, decode(raw, self._work.decoder)) for raw in todo]
@@ -103,7 +107,7 @@ class PartitionOwner:
             await self._advance(after, transaction)
             failpoint("worker.after_first_write")
             result, messages = await self._carrying_out.batch(decoded, transaction)
-            await self._outbox.store(messages, after.sequence, transaction)
+            await self.outbox.store(messages, after.sequence, transaction)
             failpoint("worker.before_commit")
             return result
 
@@ -111,6 +115,30 @@ class PartitionOwner:
         self.last_timestamp_ms = todo[-1].timestamp
         self._count(result)
         return len(todo)
+
+    def not_consumed(self, records: Sequence[RawRecord]) -> Sequence[RawRecord]:
+        """Those at or behind the stored position."""
+        return records if mutant("no_offset_check") else [raw for raw in records if raw.offset >= self.position.next]
+
+    @property
+    def wants_care(self) -> bool:
+        """Whether records of this partition may have to be parked, so that it cannot join others in a transaction."""
+        return self._work.topic.park_keys and self._carrying_out.has_dead_letters
+
+    def step_to(self, after: Position) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The compare-and-set that admits one transaction per sequence number and owner, as filter and update."""
+        expected: dict[str, Any] = {"_id": self._id}
+        if not mutant("no_offset_check"):
+            before = self.position
+            expected |= {"epoch": before.epoch, "sequence": before.sequence, "next": before.next}
+        return expected, {"$set": {"next": after.next, "sequence": after.sequence}}
+
+    def took(self, after: Position, records: Sequence[RawRecord]) -> None:
+        """A transaction with others committed these records, all of them good, and the step."""
+        self.position, self.last_progress = after, datetime.now(UTC)
+        self.last_timestamp_ms = records[-1].timestamp
+        self._work.share.count(len(records), 0)
+        self._count_outcome("applied", len(records))
 
     async def mark_pass(self) -> bool:
         """Work that no record causes, fenced like a batch. Returns whether there was any: `idle` gave effects, be they empty."""
@@ -124,7 +152,7 @@ class PartitionOwner:
                 return False
             await self._advance(after, transaction)
             messages = await self._carrying_out.effects(effects, transaction)
-            await self._outbox.store(messages, after.sequence, transaction)
+            await self.outbox.store(messages, after.sequence, transaction)
             failpoint("worker.mark_pass_before_commit")
             return True
 
@@ -141,7 +169,7 @@ class PartitionOwner:
         async def work(transaction: Transaction) -> bool:
             await self._advance(after, transaction)
             messages = await self._carrying_out.redriven(letters, decoded, transaction)
-            await self._outbox.store(messages, after.sequence, transaction)
+            await self.outbox.store(messages, after.sequence, transaction)
             failpoint("worker.redrive_before_commit")
             return True
 
@@ -150,11 +178,11 @@ class PartitionOwner:
     @property
     def has_leftovers(self) -> bool:
         """Whether outbox documents may wait that no batch will publish."""
-        return self._outbox.leftovers
+        return self.outbox.leftovers
 
     async def relay(self) -> None:
         """Publishes what was committed; see `PartitionOutbox.relay`."""
-        await self._outbox.relay(self.position.epoch)
+        await self.outbox.relay(self.position.epoch)
 
     async def end(self) -> None:
         """Gives the session back."""
@@ -167,15 +195,19 @@ class PartitionOwner:
         try:
             result = await (await self._own_session()).run_once(work)
         except BaseException:
-            self._outbox.forget()  # what it remembers was not committed, or nobody knows
+            self.outbox.forget()  # what it remembers was not committed, or nobody knows
             raise
         if result is not False:
             self.position, self.last_progress = after, datetime.now(UTC)
         return result
 
-    async def _take(self, row: dict[str, Any], session: Session) -> None:
+    async def take_outgoing(self) -> tuple[list[str], list[Message]]:
+        """What the last transaction wants published; see `PartitionOutbox.take`."""
+        return await self.outbox.take(self.position.epoch)
+
+    async def _take(self, row: dict[str, Any], sessions: Sequence[Any]) -> None:
         epoch = row["epoch"] + 1
-        ours = {**self._of_partition, "epoch": epoch, "session": session.id}
+        ours = {**self._of_partition, "epoch": epoch, "sessions": list(sessions)}
         first = {"next": row["next"], "sequence": row["sequence"]}
         known = {"_id": self._id, "epoch": row["epoch"]} if row["epoch"] else {"_id": self._id, "epoch": {"$exists": False}}
         # Of two first owners the slower meets DuplicateKey, which its caller treats as any other race.
@@ -190,22 +222,18 @@ class PartitionOwner:
         return self._session
 
     async def _advance(self, after: Position, transaction: Transaction) -> None:
-        """The compare-and-set that admits one transaction per sequence number and owner."""
-        expected: dict[str, Any] = {"_id": self._id}
-        if not mutant("no_offset_check"):
-            before = self.position
-            expected |= {"epoch": before.epoch, "sequence": before.sequence, "next": before.next}
-        changes = {"$set": {"next": after.next, "sequence": after.sequence}}
-        if not await self._offsets.update_one(expected, changes, transaction=transaction):
+        if not await self._offsets.update_one(*self.step_to(after), transaction=transaction):
             raise PositionMoved
 
     def _count(self, result: Sorted) -> None:
         self._work.share.count(len(result.good) + len(result.dead), len(result.dead))
-        labels = {"topic": self._work.topic.name, "group": self._work.group}
         outcomes = {"applied": len(result.good), "rejected": len(result.dead), "parked": len(result.parked)}
         for outcome, count in outcomes.items():
-            if count:
-                metrics.RECORDS.add(count, {**labels, "outcome": outcome})
+            self._count_outcome(outcome, count)
+
+    def _count_outcome(self, outcome: str, count: int) -> None:
+        if count:
+            metrics.RECORDS.add(count, {"topic": self._work.topic.name, "group": self._work.group, "outcome": outcome})
 
 
 def lag_seconds(owner: PartitionOwner, lag_records: int) -> float:

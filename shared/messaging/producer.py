@@ -55,12 +55,11 @@ class ReplaceableProducer:
         self._native = None
         await asyncio.gather(*self._discarding)
 
-    async def publish(self, messages: Iterable[Message], epoch: int | None = None) -> None:
+    async def publish(self, messages: Iterable[Message]) -> None:
         """Returns when every message is acknowledged by all in-sync replicas; order is kept per key.
 
         Args:
             messages: as the outbox holds them.
-            epoch: owner epoch under which the outbox was read, sent as header `kehu_epoch`: a lower one after a higher one is a zombie's.
 
         Raises:
             PublishFailed: at least one was not acknowledged.
@@ -68,7 +67,7 @@ class ReplaceableProducer:
         native = await self._current()
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
-                await self._send(native, messages, [] if epoch is None else [("kehu_epoch", b"%d" % epoch)])
+                await self._send(native, messages)
         except (KafkaError, TimeoutError, AssertionError, OSError) as error:
             self._discard(native)
             raise PublishFailed(type(error).__name__) from error
@@ -77,7 +76,7 @@ class ReplaceableProducer:
         """The partitions of a topic, as Kafka says now."""
         return range(await self._count_partitions(await self._current(), physical_topic))
 
-    async def _send(self, native: AIOKafkaProducer, messages: Iterable[Message], extra: Sequence[tuple[str, bytes]]) -> None:
+    async def _send(self, native: AIOKafkaProducer, messages: Iterable[Message]) -> None:
         by_place: dict[tuple[str, int], list[Message]] = {}
         for message in messages:
             topic = self._namespace + message.topic
@@ -86,7 +85,7 @@ class ReplaceableProducer:
         futures: list[Any] = []
         try:
             for (topic, partition), group in by_place.items():
-                for batch in _batches(native, group, extra):
+                for batch in _batches(native, group):
                     futures.append(await native.send_batch(batch, topic, partition=partition))  # noqa: PERF401 - a failure keeps the earlier ones
         finally:
             results = await asyncio.gather(*futures, return_exceptions=True)
@@ -144,14 +143,13 @@ async def _close(native: AIOKafkaProducer) -> None:
             await native.stop()
 
 
-def _batches(native: AIOKafkaProducer, messages: Sequence[Message], extra: Sequence[tuple[str, bytes]]) -> Iterable[Any]:
+def _batches(native: AIOKafkaProducer, messages: Sequence[Message]) -> Iterable[Any]:
     now_ms = int(time.time() * 1000)
     batch = native.create_batch()
     for message in messages:
-        headers = [*message.headers, *extra]
-        if batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=headers) is None:
+        if batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=message.headers) is None:
             yield batch
             batch = native.create_batch()
-            batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=headers)
+            batch.append(timestamp=now_ms, key=message.key, value=message.value, headers=message.headers)
     batch.close()  # closed batches are sent at once
     yield batch

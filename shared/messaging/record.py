@@ -1,4 +1,4 @@
-"""What a handler gets: decoded records of one partition."""
+"""What a handler gets: decoded records of the partitions that its worker owns."""
 
 from __future__ import annotations
 
@@ -63,10 +63,15 @@ class Record(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Decoded records of one partition in the order of their offsets; never empty. `topic` is without the namespace."""
+    """Decoded records, those of each partition in the order of their offsets; never empty.
+
+    Attributes:
+        topic: without the namespace.
+        partitions: where the records come from: one partition, or several whose batches share a transaction. The worker owns them all.
+    """
 
     topic: str
-    partition: int
+    partitions: frozenset[int]
     records: Sequence[Record]
 
     def __iter__(self) -> Iterator[Record]:

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from shared.failpoints import mutant
 from shared.messaging.assignment import Assignment, Held, RecordsLost
 from shared.messaging.broker import Broker
 from shared.messaging.fetching import BYTES_MAX, RECORDS_MAX, Fetching, bounded
+from shared.messaging.joining import Joining, traceparents
 from shared.messaging.partition import lag_seconds
 from shared.messaging.patience import Patience, Stopping
 from shared.messaging.positions import Progress
@@ -30,7 +31,6 @@ from shared.messaging.tending import IdleDue, Tending, every_partition_is_due
 from shared.messaging.work import Work
 from shared.storage import StorageError, Store, TransientError
 from shared.telemetry import batch_span, metrics
-from shared.telemetry.tracing import LINKS_MAX
 
 SESSION_TIMEOUT_MS = 6_000
 """The shortest that brokers allow by default: after a kill, nobody else gets the partitions before."""
@@ -44,9 +44,9 @@ _log = logging.getLogger("kehu.messaging.worker")
 class BatchWorker:
     """Consumes one topic for one group. Made before, started after the broker.
 
-    Per partition and batch: one transaction with the handler's effects, the next position and the outgoing events; then the relay;
-    then Kafka's own offset, as a hint. It stops loudly by `broker.fail` on anything it does not know, on lost records, and on mostly
-    bad input.
+    Per batch: one transaction with the handler's effects, the next positions and the outgoing events; then the relay; then Kafka's
+    own offset, as a hint. A batch is what one poll brought of all partitions; where anything is unusual, of one partition. It stops
+    loudly by `broker.fail` on anything it does not know, on lost records, and on mostly bad input.
 
     Attributes:
         consumer_group: its name at Kafka.
@@ -76,6 +76,7 @@ class BatchWorker:
         self._labels = {"topic": topic.name, "group": group}
         self.assignment = Assignment(Work(group, topic, store, broker, handle, idle, ShareLimit(), Decoder(topic.events)))
         self._patience = Patience(self.assignment, self._labels)
+        self._joining = Joining(self.assignment, topic.name, group)
         self._fetching: Fetching | None = None
         self._tending: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.host.subscriber(
@@ -155,18 +156,24 @@ class BatchWorker:
             raise Stopping
         self._patience.ended = False  # one long wait a poll: more might last until the group evicts us
         try:
-            for partition, group in _by_partition(records):
-                await self._consume_partition(partition, group)
+            await self._consume_polled([*_by_partition(records)])
         except Stopping:
             raise
         except Exception as error:
             self._fail(error)
             raise
 
-    async def _consume_partition(self, partition: int, records: Sequence[Any]) -> None:
-        fetching, held = self._fetching, self.assignment.hold(partition)
+    async def _consume_polled(self, polled: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        fetching = self._fetching
         if fetching is None:
             return
+        done = await self._joining.consume(polled, fetching)
+        for partition, records in polled:
+            if partition not in done:
+                await self._consume_partition(partition, records, fetching)
+
+    async def _consume_partition(self, partition: int, records: Sequence[Any], fetching: Fetching) -> None:
+        held = self.assignment.hold(partition)
         try:
             async with held.lock:
                 if fetching.generations.get(partition) != held.generation or not held.ready:
@@ -185,7 +192,7 @@ class BatchWorker:
             self.assignment.seek(partition, held)
             return False
         owner, generation, started = held.owner, held.generation, time.monotonic()
-        with batch_span(self.topic.name, partition, self.group, len(batch), _traceparents(batch)):
+        with batch_span(self.topic.name, [partition], self.group, len(batch), traceparents(batch)):
             done = await self._patience.done(partition, lambda: owner.apply(batch)) and await self._patience.done(partition, owner.relay)
         metrics.BATCHES.add(1, self._labels)
         metrics.BATCH_SECONDS.record(time.monotonic() - started, self._labels)
@@ -229,14 +236,6 @@ class BatchWorker:
         # Only the kind of error: its text may quote a value. Ours of the storage hold codes only.
         _log.critical("stops: %s", error if isinstance(error, StorageError) else type(error).__name__, extra=self._labels)
         self._broker.fail(error)
-
-
-def _traceparents(batch: Sequence[Any]) -> Iterator[str | None]:
-    """Of the first records only: a span has few links anyway."""
-    for raw in batch[:LINKS_MAX]:
-        for name, value in raw.headers:
-            if name == "traceparent":
-                yield value.decode("ascii", "replace")
 
 
 async def _records_of(message: KafkaAckableMessage) -> Any:

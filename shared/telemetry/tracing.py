@@ -91,8 +91,8 @@ def _links(traceparents: Iterable[str | None]) -> list[Link]:
 
 
 @contextmanager
-def batch_span(topic: str, partition: int, group: str, count: int, traceparents: Iterable[str | None]) -> Iterator[Span]:
-    """The span around one partition batch, linked to at most `LINKS_MAX` of the spans that caused its records.
+def batch_span(topic: str, partitions: Iterable[int], group: str, count: int, traceparents: Iterable[str | None]) -> Iterator[Span]:
+    """The span around one transaction's records, linked to at most `LINKS_MAX` of the spans that caused its records.
 
     An exception marks the span with its class name only; its text may hold personal data.
     """
@@ -101,7 +101,7 @@ def batch_span(topic: str, partition: int, group: str, count: int, traceparents:
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
         "messaging.destination.name": topic,
-        "messaging.destination.partition.id": str(partition),
+        "messaging.destination.partition.id": ",".join(map(str, partitions)),
         "messaging.consumer.group.name": group,
         "messaging.batch.message_count": count,
     }

@@ -32,7 +32,7 @@ class MongoWorld:
 
     async def deliver(self, partition: int, arrivals: Sequence[Arrival]) -> None:
         async def work(transaction: Transaction) -> None:
-            await self._apply(await self._count(arrivals, partition, MongoSnapshot(self.store, transaction)), transaction)
+            await self._apply(await self._count(arrivals, frozenset({partition}), MongoSnapshot(self.store, transaction)), transaction)
 
         await self.store.transaction(work)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -15,7 +16,9 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from shared.contracts.topics import DEAD_LETTERS, IDENTITIES, SUBMISSIONS
 from shared.messaging import Batch, Broker, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
 from shared.messaging.assignment import RecordsLost
-from shared.messaging.outbox import Message
+from shared.messaging.outbox import Message, messages_of
+from shared.messaging.partitioner import partition_of
+from shared.messaging.producer import PublishFailed
 from shared.messaging.share_limit import TooManyDeadLetters
 from shared.storage import InsertOne, Store, Transaction, UpdateOne
 from tests.integration.messaging_rig import (
@@ -98,15 +101,15 @@ async def test_what_was_fetched_before_the_partition_was_fenced_again_is_dropped
     """Goal: a batch held between fetch and handler, while its partition turns unready and ready, is not applied twice nor skipped."""
     held, go_on = asyncio.Event(), asyncio.Event()
     worker = one.worker()
-    consume = worker._consume_partition
+    consume = worker._consume_polled
 
-    async def hold_once(partition: int, records: Any) -> None:
+    async def hold_once(polled: Any) -> None:
         if not held.is_set():
             held.set()
             await go_on.wait()
-        await consume(partition, records)
+        await consume(polled)
 
-    worker._consume_partition = hold_once  # type: ignore[method-assign]
+    worker._consume_polled = hold_once  # type: ignore[method-assign]
     async with one.running(worker):
         await until(worker.ready)
         await one.broker.publish([submission(number) for number in range(50)])
@@ -132,7 +135,7 @@ async def test_a_zombie_whose_partition_was_taken_commits_nothing(one: Rig) -> N
     async with one.running(one.worker(slow)) as worker:
         await inside.wait()
         for row in await one.store.collection("offsets").find({}):
-            await one.store.kill_sessions([row["session"]])
+            await one.store.kill_sessions(row["sessions"])
             await one.store.collection("offsets").update_one({"_id": row["_id"]}, {"$inc": {"epoch": 1}})
         go_on.set()
         await until(lambda: one.settled(20))
@@ -161,6 +164,64 @@ async def test_a_write_conflict_or_a_taken_id_runs_the_handler_again(one: Rig) -
         await until(lambda: one.settled(2))
     assert runs == 2
     assert set((await one.counters()).values()) == {1}
+
+
+async def test_what_one_poll_brought_of_several_partitions_shares_a_transaction(one: Rig) -> None:
+    seen: list[frozenset[int]] = []
+
+    async def noting(batch: Batch, transaction: Transaction) -> Effects:
+        seen.append(batch.partitions)
+        return await count_and_pass_on(batch, transaction)
+
+    await one.broker.publish([submission(number) for number in range(200)])
+    async with one.running(one.worker(noting)) as worker:
+        await until(lambda: one.settled(200))
+        assert worker.positions() == await consumed_positions(one.store, GROUP, SUBMISSIONS)
+    assert frozenset({0, 1}) in seen
+    await one.assert_exactly_once(200)
+
+
+async def test_partitions_that_cannot_share_a_transaction_are_done_one_by_one(one: Rig) -> None:
+    """Goal: whatever goes wrong in the shared transaction, before or at its end, leaves nothing, and no partition waits for another."""
+    tries: list[frozenset[int]] = []
+
+    async def unlucky(batch: Batch, transaction: Transaction) -> Effects:
+        tries.append(batch.partitions)
+        effects = await count_and_pass_on(batch, transaction)
+        if len(batch.partitions) > 1:
+            await one.store.collection("counters").update_one({"_id": b"hot"}, {"$inc": {"n": 1}}, upsert=True)
+            effects.write("counters", UpdateOne({"_id": b"hot"}, {"$inc": {"n": 1}}))
+        return effects
+
+    await one.store.collection("counters").insert_one({"_id": b"hot", "n": 0})
+    await one.broker.publish([submission(number) for number in range(200)])
+    async with one.running(one.worker(unlucky)):
+        await until(lambda: one.settled(201))
+    await one.store.collection("counters").delete_one({"_id": b"hot"})
+    joined = [each for each in tries if len(each) > 1]
+    assert joined
+    assert {*tries} == {frozenset({0, 1}), frozenset({0}), frozenset({1})}
+    await one.assert_exactly_once(200)
+
+
+async def test_a_shared_transaction_whose_events_could_not_be_sent_keeps_them_by_partition(one: Rig) -> None:
+    """Goal: after a failed send each partition's own outbox holds its keys' events, so that whoever owns it next publishes them in order."""
+    await one.broker.publish([submission(number) for number in range(200)])
+    publish, waiting = one.broker.publish_messages, list[dict[str, Any]]()
+
+    async def fail_once(messages: Any) -> None:
+        if not waiting:
+            waiting.extend(await one.store.collection("outbox").find({}))
+            raise PublishFailed("TimeoutError")
+        await publish(messages)
+
+    one.broker.publish_messages = fail_once  # type: ignore[method-assign]
+    async with one.running(one.worker(topic=replace(SUBMISSIONS, partitions=2))):
+        await until(lambda: one.settled(200))
+    assert sorted(row["partition"] for row in waiting) == [0, 1]
+    for row in waiting:
+        assert {partition_of(message.key or b"", 2) for message in messages_of(row)} == {row["partition"]}
+    await one.assert_exactly_once(200)
 
 
 async def test_a_bad_record_is_set_aside_and_stops_no_other(one: Rig) -> None:
@@ -359,8 +420,6 @@ async def test_an_oversized_batch_of_events_is_split_over_several_outbox_documen
 
 
 def submission_of_megabyte(cause: UUID) -> Any:
-    from dataclasses import replace
-
     from msgspec.structs import replace as replace_struct
 
     outgoing = submission(1)

@@ -71,7 +71,7 @@ class Installation:
         records = [Record(event, key, next(self.offsets), uuid4(), None, None, 0) for key, event in events]
 
         async def work(transaction: Any) -> Effects:
-            effects: Effects = await handler(Batch(topic, partition, records), transaction)
+            effects: Effects = await handler(Batch(topic, frozenset({partition}), records), transaction)
             return effects
 
         effects = await self.store.transaction(work)

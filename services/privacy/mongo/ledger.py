@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -65,9 +65,9 @@ class MongoLedger:
         if marks:
             await self._marks.delete_many({"_id": {"$in": [documents.mark_id(mark) for mark in marks]}}, transaction=transaction)
 
-    async def add_fillers(self, customers: Iterable[UUID], partition: int, due_at: datetime, transaction: Transaction) -> None:
-        """Remembers to repeat these tombstones."""
-        due = [{"_id": each.bytes, "partition": partition, "due_at": due_at} for each in customers]
+    async def add_fillers(self, customers: Mapping[UUID, int], due_at: datetime, transaction: Transaction) -> None:
+        """Remembers to repeat these tombstones; the partition of each customer's owner is given."""
+        due = [{"_id": each.bytes, "partition": partition, "due_at": due_at} for each, partition in customers.items()]
         await self._fillers.bulk([documents.replacing(document) for document in due], transaction=transaction)
 
     async def take_fillers(self, partition: int, now: datetime, transaction: Transaction) -> list[UUID]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,7 +74,7 @@ class RecordConsents:
         for each in batch.records:
             self._apply(each, changes, keys, effects)
         await self._ledger.save_rows([changes.rows[each] for each in changes.changed], transaction)
-        await self._finish(changes, batch.partition, effects, transaction)
+        await self._finish(changes, batch.partitions, effects, transaction)
         failpoint("privacy.consents_before_commit")
         return effects
 
@@ -119,13 +119,13 @@ class RecordConsents:
             each.event_id,
         )
 
-    async def _finish(self, changes: _Changes, partition: int, effects: Effects, transaction: Transaction) -> None:
+    async def _finish(self, changes: _Changes, partitions: Set[int], effects: Effects, transaction: Transaction) -> None:
         gone = {event.customer_id: event.request_id for event, _ in changes.erased}
-        await self._erase_customers(gone, partition, effects, transaction)
+        await self._erase_customers(gone, effects, transaction)
         marks = [*_marks_of_aliases(event for event, _ in changes.erased)]
         own: set[UUID] = set()
         for customer, cause in changes.touched.items():
-            if (at := _partition(customer)) == partition:
+            if (at := _partition(customer)) in partitions:
                 own.add(customer)
             else:
                 marks.append(DirtyMark(customer, cause, at))
@@ -147,7 +147,7 @@ class RecordConsents:
         effects = Effects()
         effects.note_written()
         gone = {mark.customer_id: mark.erased_by for mark in marks if mark.erased_by is not None}
-        await self._erase_customers(gone, partition, effects, transaction)
+        await self._erase_customers(gone, effects, transaction)
         await self._fold({mark.customer_id for mark in marks} - gone.keys(), {}, effects, transaction)
         await self._ledger.delete_marks(marks, transaction)
         for mark in marks:
@@ -158,14 +158,14 @@ class RecordConsents:
         failpoint("privacy.marks_before_commit")
         return effects
 
-    async def _erase_customers(self, gone: Mapping[UUID, UUID], partition: int, effects: Effects, transaction: Transaction) -> None:
+    async def _erase_customers(self, gone: Mapping[UUID, UUID], effects: Effects, transaction: Transaction) -> None:
         states = await self._ledger.customers(gone, transaction)
         fresh = [state for state in states.values() if state.erased_by is None]
         await self._ledger.save_customers(
             [CustomerConsents(each.customer_id, each.version + 1, erased_by=gone[each.customer_id]) for each in fresh], transaction
         )
         published = [each.customer_id for each in fresh if each.version]
-        await self._ledger.add_fillers(published, partition, self._clock() + FILLER_AFTER, transaction)
+        await self._ledger.add_fillers({each: _partition(each) for each in published}, self._clock() + FILLER_AFTER, transaction)
         for customer in published:
             effects.publish(self._tombstone(customer, "erased"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -22,9 +22,9 @@ Decision = Callable[[Customer], Customer]
 
 
 class ApplyIdentities:
-    """Decides what a batch of one partition changes; reads the snapshot, writes nothing.
+    """Decides what a batch changes; reads the snapshot, writes nothing.
 
-    Customers of the batch's own partition are folded at once. A row of another partition's customer leaves a mark for its owner:
+    Customers of the batch's own partitions are folded at once. A row of another partition's customer leaves a mark for its owner:
     a customer's document has one writer. Marks also stand for every loss, because taking away means folding all rows again.
 
     Args:
@@ -38,21 +38,21 @@ class ApplyIdentities:
         self._partition_of = partition_of
         self._clock = clock
 
-    async def __call__(self, arrivals: Sequence[Arrival], partition: int, snapshot: Snapshot, keys: Keys) -> Changes:
+    async def __call__(self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot, keys: Keys) -> Changes:
         """The changes of one batch. A batch of one event at a time ends in the same state as one batch of all."""
         changes = Changes(self._clock())
         ledger = Ledger(await snapshot.contributions(mentioned(arrivals)))
         for arrival in arrivals:
             ledger.enter(arrival)
         changes.contributions = {submission_id: (ledger.before.get(submission_id), row) for submission_id, row in ledger.after.items()}
-        gains = self._note_moves(ledger, partition, changes)
-        works = await self._works(arrivals, ledger, gains, partition, snapshot, changes)
+        gains = self._note_moves(ledger, partitions, changes)
+        works = await self._works(arrivals, ledger, gains, snapshot, changes)
         failpoint("profile.before_fold")
         await self._fold(works.values(), keys, changes)
         return changes
 
-    def _note_moves(self, ledger: Ledger, partition: int, changes: Changes) -> list[UUID]:
-        """Marks for losses and for gains of others; returns the submissions that customers of this partition gain."""
+    def _note_moves(self, ledger: Ledger, partitions: Set[int], changes: Changes) -> list[UUID]:
+        """Marks for losses and for gains of others; returns the submissions that customers of these partitions gain."""
         gains = list(ledger.counted_again)
         for submission_id, cause in ledger.causes.items():
             before, after = ledger.holder_before(submission_id), ledger.holder_after(submission_id)
@@ -62,7 +62,7 @@ class ApplyIdentities:
                 self._mark(changes, before, cause.event_id)
             if after is None:
                 continue
-            if self._partition_of(after.bytes) == partition:
+            if self._partition_of(after.bytes) in partitions:
                 gains.append(submission_id)
             else:
                 self._mark(changes, after, event_id(cause.event_id, submission_id.hex), gained=submission_id)
@@ -73,9 +73,9 @@ class ApplyIdentities:
         changes.marks_made[mark.customer, mark.cause] = mark
 
     async def _works(
-        self, arrivals: Sequence[Arrival], ledger: Ledger, gains: Sequence[UUID], partition: int, snapshot: Snapshot, changes: Changes
+        self, arrivals: Sequence[Arrival], ledger: Ledger, gains: Sequence[UUID], snapshot: Snapshot, changes: Changes
     ) -> dict[UUID, Work]:
-        """What each customer of this partition needs."""
+        """What each customer of the batch's partitions needs."""
         rows = await self._with_content(ledger, gains, snapshot)
         decisions = self._decisions(arrivals, changes)
         touched = {row.customer for row in rows if row.customer is not None} | {customer for customer, _, _ in decisions}
