@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
@@ -18,6 +18,7 @@ from services.analytics.use_cases import CountBatch, FoldMarked
 from shared.contracts.dedup import CustomersMerged, SubmissionResolved, SubmissionsErased, SubmissionsMoved
 from shared.contracts.event import Event
 from shared.contracts.submission import OrderLine, Submission
+from shared.storage import DuplicateKey, TransientError
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 SPACE = UUID(int=7)
@@ -146,6 +147,7 @@ class World(Protocol):
 
     def owner(self, customer: UUID) -> int: ...
     async def deliver(self, partition: int, arrivals: Sequence[Arrival]) -> None: ...
+    async def deliver_joined(self, partitions: frozenset[int], arrivals: Sequence[Arrival], *, assume_new: bool = False) -> None: ...
     async def pass_marks(self) -> bool: ...
     async def counted(self) -> dict[Cell, Count]: ...
     async def recomputed(self) -> dict[Cell, Count]: ...
@@ -171,8 +173,8 @@ class MemoryWorld:
     async def deliver(self, partition: int, arrivals: Sequence[Arrival]) -> None:
         await self.deliver_joined(frozenset({partition}), arrivals)
 
-    async def deliver_joined(self, partitions: frozenset[int], arrivals: Sequence[Arrival]) -> None:
-        self._apply(await self._count(arrivals, partitions, self), partitions)
+    async def deliver_joined(self, partitions: frozenset[int], arrivals: Sequence[Arrival], *, assume_new: bool = False) -> None:
+        self._apply(await self._count(arrivals, partitions, self, assume_new=assume_new), partitions)
 
     async def pass_marks(self) -> bool:
         done = False
@@ -221,6 +223,8 @@ class MemoryWorld:
 
     def _apply(self, changes: Changes, partitions: Set[int]) -> None:
         assert changes.partition in partitions
+        if any(before is None and submission_id in self.rows for submission_id, (before, _) in changes.contributions.items()):
+            raise DuplicateKey
         for submission_id, (before, after) in changes.contributions.items():
             assert self.rows.get(submission_id) == before
             self.rows[submission_id] = after
@@ -238,18 +242,30 @@ class MemoryWorld:
         self.published += [outgoing.event for outgoing in changes.events if outgoing.event is not None]
 
 
-async def play(world: World, events: Sequence[Sent], sizes: Sequence[int], *, mark_passes_between: bool = False) -> None:
-    """Delivers the events in this order, cut into batches per partition, then passes marks until none is left."""
+async def play(world: World, events: Sequence[Sent], sizes: Sequence[int], *, mark_passes_between: bool = False, joined: bool = False) -> None:
+    """Delivers the events in this order, cut into batches per partition or `joined`, then passes marks until none is left."""
     start, turn = 0, 0
     while start < len(events):
         size = sizes[turn % len(sizes)]
         by_partition: dict[int, list[Arrival]] = {}
         for sent in events[start : start + size]:
             by_partition.setdefault(world.owner(sent.key), []).append(sent.arrival)
-        for partition, arrivals in by_partition.items():
-            await world.deliver(partition, arrivals)
+        await (_deliver_joined if joined else _deliver)(world, by_partition)
         if mark_passes_between:
             await world.pass_marks()
         start, turn = start + size, turn + 1
     while await world.pass_marks():
         pass
+
+
+async def _deliver(world: World, by_partition: Mapping[int, Sequence[Arrival]]) -> None:
+    for partition, arrivals in by_partition.items():
+        await world.deliver(partition, arrivals)
+
+
+async def _deliver_joined(world: World, by_partition: Mapping[int, Sequence[Arrival]]) -> None:
+    """As the worker does it: all in one, and one by one if an id turns out to be taken."""
+    try:
+        await world.deliver_joined(frozenset(by_partition), [each for arrivals in by_partition.values() for each in arrivals], assume_new=True)
+    except (DuplicateKey, TransientError):  # a server that goes on with an unordered bulk hides the first under the second
+        await _deliver(world, by_partition)

@@ -23,6 +23,7 @@ from shared.contracts.event import Event, Outgoing
 from shared.contracts.ids import event_id
 from shared.contracts.submission import BODY_VERSION, Contact, Identifier, OrderLine, Submission, SubmissionBody
 from shared.sealing import BlindIndex, DataKey, MemoryKeyProvider, body_aad
+from shared.storage import DuplicateKey
 
 RULES = {"name": "most_trusted", "phone": "most_recent", "city": "most_complete"}
 PARTITIONS = 4
@@ -89,6 +90,8 @@ class MemoryStore:
         return [filler for filler in self.waiting.values() if filler.partition == partition and filler.due_at <= now]
 
     async def apply(self, changes: Changes) -> None:
+        if any(before is None and submission_id in self.rows for submission_id, (before, _) in changes.contributions.items()):
+            raise DuplicateKey
         for submission_id, (before, after) in changes.contributions.items():
             content = after.content
             if after.is_present and content is None and before is not None:
@@ -131,9 +134,14 @@ class World:
             await self.commit(await self.apply_identities(arrivals, {partition}, self.store, self.keys))
 
     async def deliver_joined(self, *events: Event) -> None:
-        """One batch of all partitions."""
+        """One batch of all partitions, and one for each if an id turns out to be taken, as the worker does it."""
         arrivals = [arrival(event) for event in sorted(events, key=lambda event: partition_of(key_of(event)))]
-        await self.commit(await self.apply_identities(arrivals, set(range(PARTITIONS)), self.store, self.keys))
+        known = dict(self.keys.known)
+        try:
+            await self.commit(await self.apply_identities(arrivals, set(range(PARTITIONS)), self.store, self.keys, assume_new=True))
+        except DuplicateKey:
+            self.keys.known = known  # made in the transaction that failed
+            await self.deliver(*events)
 
     async def settle(self) -> None:
         """Mark passes over all partitions until nothing is left."""

@@ -30,7 +30,7 @@ def build_workers(store: Store, broker: Broker, count: CountBatch, fold_marked: 
     async def on_identities(batch: Batch, transaction: Transaction) -> Effects:
         forgotten, snapshot = await letters.forget_erased(batch, transaction), MongoSnapshot(store, transaction)
         accepted = [_arrival(record, forgotten.get(record.event_id, 0)) for record in batch if within_limits(record.event)]
-        effects = _effects(await count(accepted, batch.partitions, snapshot))
+        effects = _effects(await count(accepted, batch.partitions, snapshot, assume_new=batch.assume_new))
         if len(accepted) < len(batch):
             for record in await unless_erased([record for record in batch if not within_limits(record.event)], snapshot):
                 effects.reject(record, "amount_out_of_range")

@@ -40,9 +40,15 @@ class CountBatch:
     def __init__(self, owner: Owner, clock: Clock) -> None:
         self._owner, self._clock = owner, clock
 
-    async def __call__(self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot) -> Changes:
-        """Reads the snapshot, changes nothing. May be called again for the same batch."""
-        rows = await snapshot.contributions({submission for arrival in arrivals for submission in _submissions_of(arrival.event)})
+    async def __call__(self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot, *, assume_new: bool = False) -> Changes:
+        """Reads the snapshot, changes nothing. May be called again for the same batch.
+
+        Args:
+            partitions: those that the caller owns, whose customers and counters it may write.
+            assume_new: as `shared.messaging.Batch` says, of the submissions that arrive.
+        """
+        known = [arrival.event for arrival in arrivals if not (assume_new and isinstance(arrival.event, SubmissionResolved))]
+        rows = await snapshot.contributions({submission for event in known for submission in _submissions_of(event)})
         merges = {arrival.event.merge_id for arrival in arrivals if isinstance(arrival.event, CustomersMerged)}
         changes = Changes(min(partitions), self._clock())
         counting = _Counting(changes, dict(rows), await snapshot.known_merges(merges), self._owner, partitions)

@@ -51,7 +51,7 @@ class Handlers:
         letters = await self._letters.forget_erased(batch, transaction)
         arrivals = [Arrival(record.event, record.event_id, record.traceparent, letters.get(record.event_id, 0)) for record in batch]
         snapshot, keys = MongoSnapshot(self._store, transaction), TransactionKeys(self._ring, transaction)
-        return effects_of(await self._apply(arrivals, batch.partitions, snapshot, keys))
+        return effects_of(await self._apply(arrivals, batch.partitions, snapshot, keys, assume_new=batch.assume_new))
 
     async def idle(self, partition: int, transaction: Transaction) -> Effects | None:
         """Work off the partition's marks."""

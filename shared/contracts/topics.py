@@ -64,6 +64,6 @@ SUBSCRIPTIONS: dict[str, tuple[Topic, ...]] = {
     "dedup": (SUBMISSIONS, REQUESTS),
     "profile": (IDENTITIES, REQUESTS),
     "analytics": (IDENTITIES, REQUESTS),
-    "privacy": (IDENTITIES, RECEIPTS),
+    "privacy": (IDENTITIES, RECEIPTS, REQUESTS),
 }
 """Which topics each service's consumer group reads; broadcast readers have no group and are not listed."""

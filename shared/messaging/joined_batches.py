@@ -32,9 +32,9 @@ class _Part:
 
 
 class JoinedBatches:
-    """The fair-weather path of a worker: everything decodes, nothing is rejected, nobody else interferes.
+    """The fair-weather path of a worker: everything decodes, nothing is rejected, nothing comes twice, nobody else interferes.
 
-    In any other weather it raises a TransientError, and the caller takes the partitions one by one: whether the transaction was
+    In any other weather it raises a TransientError or DuplicateKey, and the caller takes the partitions one by one: whether the transaction was
     committed or not, `PartitionOwner` finds its way from the stored position.
     """
 
@@ -66,7 +66,7 @@ class JoinedBatches:
 
     async def _commit(self, parts: Sequence[_Part]) -> None:
         records = [_decoded(raw, self._work) for part in parts for raw in part.raw]
-        batch = Batch(self._work.topic.name, frozenset(part.owner.partition for part in parts), records)
+        batch = Batch(self._work.topic.name, frozenset(part.owner.partition for part in parts), records, assume_new=True)
         failpoint("worker.fetched_before_transaction")
 
         async def work(transaction: Transaction) -> None:

@@ -68,11 +68,14 @@ class Batch:
     Attributes:
         topic: without the namespace.
         partitions: where the records come from: one partition, or several whose batches share a transaction. The worker owns them all.
+        assume_new: the handler may take every id for new that a record brings, if it inserts a document of that id: should it be taken,
+            the transaction fails, and the batch comes again without the assumption. It spares a look-up that nearly always finds nothing.
     """
 
     topic: str
     partitions: frozenset[int]
     records: Sequence[Record]
+    assume_new: bool = False
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

@@ -39,7 +39,7 @@ async def process(settings: Settings, port: int, failpoint: str = "") -> AsyncIt
         await child.wait()
 
 
-@pytest.mark.parametrize("failpoint", ["dedup.decided_before_effects:3", "worker.after_commit_before_relay:3"])
+@pytest.mark.parametrize("failpoint", ["dedup.decided_before_effects", "worker.after_commit_before_relay"])
 async def test_a_killed_process_loses_and_doubles_nothing(settings: Settings, unused_tcp_port: int, failpoint: str) -> None:
     identities = households(60)
     async with rig(settings) as one:

@@ -204,6 +204,27 @@ async def test_partitions_that_cannot_share_a_transaction_are_done_one_by_one(on
     await one.assert_exactly_once(200)
 
 
+async def test_a_batch_that_is_taken_for_new_and_is_not_comes_again(one: Rig) -> None:
+    looked: list[bool] = []
+
+    async def guarded(batch: Batch, transaction: Transaction) -> Effects:
+        ids, counters = [record.event_id.bytes for record in batch], one.store.collection("counters")
+        looked.append(not batch.assume_new)
+        known = {} if batch.assume_new else await counters.find_by_ids(ids, transaction=transaction)
+        effects = Effects()
+        effects.write("counters", *(InsertOne({"_id": each, "n": 1}) for each in dict.fromkeys(ids) if each not in known))
+        return effects
+
+    await one.broker.publish([submission(number) for number in range(100)])
+    async with one.running(one.worker(guarded)):
+        await until(lambda: one.settled(100))
+        assert False in looked
+        await one.broker.publish([submission(number) for number in range(50, 150)])
+        await until(lambda: one.settled(150))
+        assert True in looked
+    assert set((await one.counters()).values()) == {1}
+
+
 async def test_a_shared_transaction_whose_events_could_not_be_sent_keeps_them_by_partition(one: Rig) -> None:
     """Goal: after a failed send each partition's own outbox holds its keys' events, so that whoever owns it next publishes them in order."""
     await one.broker.publish([submission(number) for number in range(200)])

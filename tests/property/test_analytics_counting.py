@@ -33,9 +33,9 @@ def histories(draw: st.DrawFn) -> History:
 async def test_any_order_and_any_repeat_gives_the_same_figures(history: History, data: st.DataObject) -> None:
     events = data.draw(st.permutations(history.events + data.draw(st.lists(st.sampled_from(history.events), max_size=5)))) if history.events else []
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=6))
-    passes = data.draw(st.booleans())
+    passes, joined = data.draw(st.booleans()), data.draw(st.booleans())
     world = MemoryWorld(PARTITIONS)
-    await play(world, events, sizes, mark_passes_between=passes)
+    await play(world, events, sizes, mark_passes_between=passes, joined=joined)
     assert await world.counted() == history.truth()
     assert await world.recomputed() == history.truth()
 

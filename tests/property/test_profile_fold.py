@@ -52,7 +52,8 @@ def events_of(world: World, stories: list[Said]) -> list[Event]:
 async def run(world: World, events: list[Event], cuts: random.Random | None, settle_between: bool = False) -> World:
     while events:
         size = len(events) if cuts is None else cuts.randint(1, 3)
-        await world.deliver(*events[:size])
+        joined = cuts is not None and cuts.random() < 0.5
+        await (world.deliver_joined if joined else world.deliver)(*events[:size])
         events = events[size:]
         if settle_between and cuts is not None and cuts.random() < 0.5:
             await world.settle()

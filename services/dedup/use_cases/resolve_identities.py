@@ -43,7 +43,7 @@ class ResolveIdentities:
     async def __call__(self, batch: Batch, transaction: Transaction) -> Effects:
         """The effects of the batch."""
         effects = Effects()
-        opened = await self._read(await self._fresh(batch.records, transaction))
+        opened = await self._read(await self._fresh(batch, transaction))
         for record, reason_code in opened.broken:
             effects.reject(record, reason_code)
         if opened.suppressed:
@@ -53,11 +53,11 @@ class ResolveIdentities:
         failpoint("dedup.decided_before_effects")
         return effects
 
-    async def _fresh(self, records: Sequence[Record], transaction: Transaction) -> list[Record]:
+    async def _fresh(self, batch: Batch, transaction: Transaction) -> list[Record]:
         """Without repeats: the guard is the source record in a final state, which is never removed."""
-        by_id = {each.event.submission.submission_id: each for each in reversed(records) if isinstance(each.event, SubmissionAccepted)}
-        if mutant("no_id_guard"):
-            return list(by_id.values())
+        by_id = {each.event.submission.submission_id: each for each in reversed(batch.records) if isinstance(each.event, SubmissionAccepted)}
+        if batch.assume_new or mutant("no_id_guard"):
+            return [*reversed(by_id.values())]
         settled = await self._store.settled(by_id, transaction)
         return [by_id[each] for each in reversed(by_id) if each not in settled]
 

@@ -38,10 +38,17 @@ class ApplyIdentities:
         self._partition_of = partition_of
         self._clock = clock
 
-    async def __call__(self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot, keys: Keys) -> Changes:
-        """The changes of one batch. A batch of one event at a time ends in the same state as one batch of all."""
+    async def __call__(
+        self, arrivals: Sequence[Arrival], partitions: Set[int], snapshot: Snapshot, keys: Keys, *, assume_new: bool = False
+    ) -> Changes:
+        """The changes of one batch. A batch of one event at a time ends in the same state as one batch of all.
+
+        Args:
+            partitions: those that the caller owns, whose customers it may write.
+            assume_new: as `shared.messaging.Batch` says, of the submissions that arrive.
+        """
         changes = Changes(self._clock())
-        ledger = Ledger(await snapshot.contributions(mentioned(arrivals)))
+        ledger = Ledger(await snapshot.contributions(mentioned(arrivals, assume_new=assume_new)))
         for arrival in arrivals:
             ledger.enter(arrival)
         changes.contributions = {submission_id: (ledger.before.get(submission_id), row) for submission_id, row in ledger.after.items()}

@@ -73,15 +73,15 @@ class Ledger:
         return row.customer if row is not None and row.is_present else None
 
 
-def mentioned(arrivals: Sequence[Arrival]) -> set[UUID]:
-    """Ids of all submissions whose rows the events may change."""
-    return {submission_id for arrival in arrivals for submission_id in _ids(arrival)}
+def mentioned(arrivals: Sequence[Arrival], *, assume_new: bool = False) -> set[UUID]:
+    """Ids of all submissions whose rows may be there and change; with `assume_new` one that arrives has none."""
+    return {submission_id for arrival in arrivals for submission_id in _ids(arrival, assume_new)}
 
 
-def _ids(arrival: Arrival) -> Iterable[UUID]:
+def _ids(arrival: Arrival, assume_new: bool) -> Iterable[UUID]:
     match arrival.event:
         case SubmissionResolved() as event:
-            return (event.submission.submission_id,)
+            return () if assume_new else (event.submission.submission_id,)
         case SubmissionsMoved(direction="gained") as event:
             return event.submission_ids
         case SubmissionsErased() as event:
