@@ -138,7 +138,8 @@ class Assignment:
             return
         generation, expected = held.generation, held.owner.position.next
         with contextlib.suppress(IllegalStateError, TimeoutError):
-            standing = await asyncio.wait_for(self._consumer.position(self._place(partition)), 1.0)
+            async with asyncio.timeout(1.0):
+                standing = await self._consumer.position(self._place(partition))
             if standing != expected and partition not in fetching.in_flight and held.generation == generation:
                 self.seek(partition, held)
 

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from shared.contracts.event import Decoder
 from shared.contracts.topics import Topic
 from shared.messaging.broker import Broker
+from shared.messaging.fetching import QUIET_WAIT_MS, wait_for_records
 from shared.messaging.producer import REQUEST_TIMEOUT_MS
 from shared.messaging.record import Record, decode
 from shared.storage import TransientError
@@ -73,7 +74,7 @@ class BroadcastReader:
             await consumer.start()
             await self._take_positions(consumer)
             while True:
-                for place, records in (await consumer.getmany(timeout_ms=1_000)).items():
+                for place, records in (await consumer.getmany(timeout_ms=QUIET_WAIT_MS)).items():
                     await self._hear(place, records)
         finally:
             await consumer.stop()
@@ -85,6 +86,7 @@ class BroadcastReader:
         limits = await (consumer.end_offsets(places) if self._start == "end" else consumer.beginning_offsets(places))
         for place in places:
             consumer.seek(place, self._positions.setdefault(place, limits[place]))
+        wait_for_records(consumer, QUIET_WAIT_MS)
         self._ready.set()
 
     async def _hear(self, place: TopicPartition, records: Sequence[object]) -> None:

@@ -12,10 +12,13 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 4 * 1024 * 1024
-POLL_WAIT_MS = 1_000
+POLL_WAIT_MS = 3_000
 """A poll returns with the first records; an empty one waits longer than the hosting loop asks for, to cost nothing when idle."""
 IDLE_WAIT_MS = 500
 """Long poll of an idle consumer: the first record ends it, so it costs no latency and few requests."""
+QUIET_SECONDS = 5.0
+QUIET_WAIT_MS = 3_000
+"""Long poll of a consumer without a record for `QUIET_SECONDS`. Not sooner: what is sought behind a running poll is fetched after it only."""
 BUSY_WAIT_MS = 100
 BUSY_RECORDS_PER_SECOND = 100.0
 _RATE_WINDOW_SECONDS = 1.0
@@ -38,6 +41,7 @@ class Fetching:
         self.in_flight: set[int] = set()
         self.generations: dict[int, int] = {}
         self._window_start, self._window_records, self._rate = time.monotonic(), 0, 0.0
+        self._last_record = self._window_start
         consumer.getmany = self.getmany
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> dict[TopicPartition, list[Any]]:
@@ -61,6 +65,8 @@ class Fetching:
         for place in fetched:
             self.in_flight.add(place.partition)
             self.generations[place.partition] = self._generation_of(place.partition)
+        if fetched:
+            self._last_record = self.last_poll
         self._window_records += sum(map(len, fetched.values()))
         elapsed = self.last_poll - self._window_start
         if elapsed >= _RATE_WINDOW_SECONDS:
@@ -69,14 +75,20 @@ class Fetching:
             self._adapt()
 
     def _adapt(self) -> None:
-        """While busy, the broker gathers for a moment before it answers, so that a transaction covers more records.
-
-        aiokafka reads these two at every request but has no public way to change them.
-        """
+        """While busy, the broker gathers for a moment before it answers, so that a transaction covers more records."""
         busy = self._rate >= BUSY_RECORDS_PER_SECOND
-        fetcher = self._consumer._fetcher
-        fetcher._fetch_min_bytes = 512 * 1024 if busy else 1
-        fetcher._fetch_max_wait_ms = BUSY_WAIT_MS if busy else IDLE_WAIT_MS
+        quiet = self.last_poll - self._last_record >= QUIET_SECONDS
+        self._consumer._fetcher._fetch_min_bytes = 512 * 1024 if busy else 1
+        wait_for_records(self._consumer, BUSY_WAIT_MS if busy else QUIET_WAIT_MS if quiet else IDLE_WAIT_MS)
+
+
+def wait_for_records(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
+    """Lets the broker hold an empty fetch for so long. aiokafka reads this at every request but has no public way to change it.
+
+    Its loop also wakes for nothing every 200 ms; whatever it has to hear of (a seek, a resume, an assignment) wakes it anyway.
+    """
+    consumer._fetcher._fetch_max_wait_ms = wait_ms
+    consumer._fetcher._fetcher_timeout = max(0.2, wait_ms / 1000)
 
 
 def bounded(records: Sequence[Any]) -> Iterator[Sequence[Any]]:

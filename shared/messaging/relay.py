@@ -15,7 +15,8 @@ from shared.messaging.leases import RENEW_SECONDS, Lease
 from shared.messaging.outbox import OUTBOX, Message, messages_of
 from shared.storage import Document, Store, TransientError
 
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 5.0
+"""Between looks for what nobody announced: a commit whose answer was lost. Everything else wakes the relay at once."""
 DOCUMENTS_MAX = 64
 DELAY_SECONDS_MAX = 15.0
 OnPublished = Callable[[Sequence[str]], Awaitable[None]]

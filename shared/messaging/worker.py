@@ -34,7 +34,7 @@ from shared.telemetry import batch_span, metrics
 
 SESSION_TIMEOUT_MS = 6_000
 """The shortest that brokers allow by default: after a kill, nobody else gets the partitions before."""
-HEARTBEAT_MS = 1_500
+HEARTBEAT_MS = 2_000
 POLL_INTERVAL_MS_MAX = 300_000
 POLL_PAUSE_MS = 20
 """The hosting loop rests so long after an empty poll, which itself waits in `Fetching`."""
@@ -77,6 +77,7 @@ class BatchWorker:
         self.assignment = Assignment(Work(group, topic, store, broker, handle, idle, ShareLimit(), Decoder(topic.events)))
         self._patience = Patience(self.assignment, self._labels)
         self._joining = Joining(self.assignment, topic.name, group)
+        self._measured: dict[int, tuple[int, float]] = {}
         self._fetching: Fetching | None = None
         self._tending: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.host.subscriber(
@@ -228,6 +229,10 @@ class BatchWorker:
 
     def _measure(self) -> None:
         for each in self.progress():
+            lag = (each.lag_records, each.lag_seconds)
+            if self._measured.get(each.partition) == lag:
+                continue
+            self._measured[each.partition] = lag
             labels = {**self._labels, "partition": str(each.partition)}
             metrics.LAG_RECORDS.set(each.lag_records, labels)
             metrics.LAG_SECONDS.set(each.lag_seconds, labels)

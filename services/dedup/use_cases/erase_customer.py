@@ -27,7 +27,7 @@ from shared.storage import Store, Transaction, TransientError
 from shared.telemetry import metrics
 
 CHUNK_SUBMISSIONS_MAX = 2_000
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 
 
 class EraseCustomer:
