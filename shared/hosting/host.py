@@ -16,6 +16,7 @@ from shared.hosting.application import build_application
 from shared.hosting.context import ServiceApp
 from shared.hosting.garbage import spare_garbage_searches
 from shared.hosting.key_eviction import evict_destroyed_keys
+from shared.hosting.memory import keep_memory_small
 from shared.hosting.settings import Settings
 from shared.sealing import KeyFileRefused
 from shared.storage import TransientError, migrate
@@ -153,6 +154,7 @@ async def host(service: ServiceApp) -> int:
 
 def main(name: str, build: Build) -> None:
     """Entry point of `python -m services.<name>`."""
+    keep_memory_small()
     settings = Settings()
     setup_logs(name, settings.instance, settings.log_level)
     setup_tracing(name, settings.instance)

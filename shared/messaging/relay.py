@@ -17,7 +17,8 @@ from shared.storage import Document, Store, TransientError
 
 SWEEP_SECONDS = 5.0
 """Between looks for what nobody announced: a commit whose answer was lost. Everything else wakes the relay at once."""
-DOCUMENTS_MAX = 64
+DOCUMENTS_MAX = 8
+"""At once: a document may hold a few megabytes."""
 DELAY_SECONDS_MAX = 15.0
 OnPublished = Callable[[Sequence[str]], Awaitable[None]]
 _log = logging.getLogger("kehu.messaging.relay")

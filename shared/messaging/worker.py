@@ -94,6 +94,7 @@ class BatchWorker:
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            fetch_max_bytes=BYTES_MAX,
             max_partition_fetch_bytes=BYTES_MAX,
             parser=self._parse,
             decoder=_records_of,
