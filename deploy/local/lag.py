@@ -1,11 +1,18 @@
-"""How far the consumers are behind: the truth from MongoDB's positions against Kafka's ends, whoever runs."""
+"""How far the consumers are behind: the truth from MongoDB's positions against Kafka's ends, or what running services see themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deploy.local.connection import Connection
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,26 @@ async def consumer_lag(connection: Connection) -> list[GroupLag]:
 
 def _behind(ends: Mapping[int, int], positions: Mapping[int, int]) -> int:
     return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
+
+
+async def drained(clients: Iterable[httpx.AsyncClient]) -> AsyncIterator[int]:
+    """Yields the records that the services' own consumers see before them, until that was 0 twice running; the last value is 0.
+
+    Args:
+        clients: one for each service that consumes, with the service's address as base.
+    """
+    services, zeros = list(clients), 0
+    while zeros < 2:
+        lag = sum([await _seen_lag(client) for client in services])
+        zeros = zeros + 1 if lag == 0 else 0
+        yield lag
+        if zeros < 2:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _seen_lag(client: httpx.AsyncClient) -> int:
+    body = (await client.get("/livez")).json()
+    return sum(each["lag_records"] for each in body["consumers"])
 
 
 async def dead_letter_counts(connection: Connection) -> dict[str, dict[str, int]]:

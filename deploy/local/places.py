@@ -1,46 +1,12 @@
-"""Where the embedded runtime keeps things: data, logs, process records, and what was fetched from registries."""
+"""Where the embedded runtime keeps things: data, logs, process records."""
 
 from __future__ import annotations
 
 import os
-import pwd
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-
-def home() -> Path:
-    """A home folder that can be written: HOME, else the account's, else one for this user under the temporary folder."""
-    account = _account_home()
-    for candidate in (os.environ.get("HOME", ""), account):
-        if candidate and Path(candidate).is_dir() and os.access(candidate, os.W_OK):
-            return Path(candidate)
-    fallback = Path(tempfile.gettempdir()) / f"kehu-home-{os.getuid()}"
-    fallback.mkdir(mode=0o700, exist_ok=True)
-    if fallback.stat().st_uid != os.getuid():
-        raise PermissionError(f"{fallback} belongs to another user; set KEHU_DATA_FOLDER")
-    return fallback
-
-
-def _account_home() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # a container may run as a user without an account
-        return ""
-
-
-def default_data_folder() -> Path:
-    """KEHU_DATA_FOLDER, else `kehu` in XDG_DATA_HOME, else ~/.local/share/kehu."""
-    given, base = os.environ.get("KEHU_DATA_FOLDER"), os.environ.get("XDG_DATA_HOME")
-    if given:
-        return Path(given).expanduser().absolute()
-    return (Path(base) if base else home() / ".local" / "share") / "kehu"
-
-
-def cache_folder() -> Path:
-    """KEHU_CACHE_FOLDER, else ~/.cache/kehu: only what can be fetched again lies here."""
-    given = os.environ.get("KEHU_CACHE_FOLDER")
-    return Path(given).expanduser().absolute() if given else home() / ".cache" / "kehu"
+from shared.folders import data_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +18,7 @@ class Places:
     @classmethod
     def default(cls) -> Places:
         """The stack of this user."""
-        return cls(default_data_folder())
+        return cls(data_folder())
 
     @property
     def kafka(self) -> Path:

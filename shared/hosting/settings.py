@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Literal
@@ -10,13 +9,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared import folders
+
 DEFAULT_PORTS = {"intake": 8101, "dedup": 8102, "profile": 8103, "analytics": 8104, "privacy": 8105}
-
-
-def default_data_folder() -> Path:
-    """`$XDG_DATA_HOME/kehu`, else `~/.local/share/kehu`; the password database gives the home where HOME is not set."""
-    base = os.environ.get("XDG_DATA_HOME")
-    return Path(base) / "kehu" if base else Path("~").expanduser() / ".local" / "share" / "kehu"
 
 
 class Settings(BaseSettings):
@@ -27,7 +22,7 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of Kafka brokers.")
     mongodb_uri: str = Field("mongodb://127.0.0.1:27017/?replicaSet=kehu", description="MongoDB connection string; a replica set is needed.")
     namespace: str = Field("", description="Prefix of every topic, consumer group and database, e.g. `staging_`.", pattern=r"^[a-z0-9_]{0,24}$")
-    data_folder: Path = Field(default_factory=default_data_folder, description="Where the embedded servers, logs and keys live.")
+    data_folder: Path = Field(default_factory=folders.data_folder, description="Where the embedded servers, logs and keys live.")
     key_folder: Path | None = Field(None, description="Key files; default `<data_folder>/keys`. Keep it out of data backups.")
     environment: Literal["development", "production"] = Field("development", description="In production, /docs needs a principal.")
     host: str = Field("127.0.0.1", description="Address to listen on.")

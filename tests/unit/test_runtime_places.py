@@ -12,6 +12,8 @@ from deploy.local import places
 from deploy.local.kafka_jars import JarsUnavailable, assert_one_kafka_version
 from deploy.local.requirements import MissingServer
 from deploy.local.stack import Stack, passwords
+from shared import folders
+from shared.hosting import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,15 +24,25 @@ def test_a_missing_home_is_replaced_by_one_that_can_be_written(home, monkeypatch
     monkeypatch.delenv("HOME", raising=False)
     if home is not None:
         monkeypatch.setenv("HOME", home)
-    monkeypatch.setattr(places, "_account_home", lambda: "/nonexistent")
+    monkeypatch.setattr(folders, "_account_home", lambda: "/nonexistent")
 
     # when
-    found = places.home()
+    found = folders.home()
 
     # then
     assert found.is_dir()
     (found / "probe").write_text("")
     (found / "probe").unlink()
+
+
+@pytest.mark.parametrize("variable", ["KEHU_DATA_FOLDER", "XDG_DATA_HOME"])
+def test_services_and_commands_find_the_same_data_folder(variable, monkeypatch, tmp_path):
+    for each in ("KEHU_DATA_FOLDER", "XDG_DATA_HOME"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+
+    assert Settings().data_folder == places.Places.default().root
+    assert tmp_path in (places.Places.default().root, places.Places.default().root.parent)
 
 
 def test_passwords_are_drawn_once_and_kept_from_others(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -89,20 +89,3 @@ class Door:
                 reason = f"{item.get('field', '')}: {item['code']}"
                 self._figures.refused_reasons[reason] = self._figures.refused_reasons.get(reason, 0) + 1
         self._on_progress(len(batch))
-
-
-async def drained(clients: Iterable[httpx.AsyncClient]) -> AsyncIterator[int]:
-    """Yields the lag in records of all consumers until it has been 0 twice running; the last value is 0."""
-    zeros = 0
-    services = list(clients)
-    while zeros < 2:
-        lag = sum([await _lag(client) for client in services])
-        zeros = zeros + 1 if lag == 0 else 0
-        yield lag
-        if zeros < 2:
-            await asyncio.sleep(0.5)
-
-
-async def _lag(client: httpx.AsyncClient) -> int:
-    body = (await client.get("/livez")).json()
-    return sum(each["lag_records"] for each in body["consumers"])

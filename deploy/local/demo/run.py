@@ -16,15 +16,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.local.demo import gather
 from deploy.local.demo.archives import ARCHIVES, fetch
-from deploy.local.demo.door import Door, DoorRefused, drained
+from deploy.local.demo.door import Door, DoorRefused
 from deploy.local.demo.page import page
 from deploy.local.demo.people import CHANNELS, generated_submissions
 from deploy.local.demo.report import Report, SourceFigures, as_json, print_report
 from deploy.local.demo.sources import cdnow_submissions, febrl_submissions
-from deploy.local.places import Places, cache_folder
+from deploy.local.lag import drained
+from deploy.local.places import Places
 from deploy.local.stack import Stack
 from deploy.local.state import StackState, cpu_seconds, read_state
 from shared.access import LocalIssuer, mint_token
+from shared.folders import cache_folder
 
 Submission = dict[str, Any]
 
