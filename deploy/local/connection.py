@@ -33,7 +33,7 @@ class Connection:
     """Addresses of one installation.
 
     Attributes:
-        mongodb_uri: as the operator, who may do everything; for commands only.
+        mongodb_uri: as the operator, who may use every service's data; for commands only.
         ports: HTTP port by service.
         folders: what of the installation's files lies on this machine: `mongodb`, `kafka`, `logs`.
     """

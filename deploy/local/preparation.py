@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from deploy.local.stack import SERVICES, Stack, passwords
-from shared.storage.administration import READ_WRITE, Grant, create_first_user, grant_users, start_replica_set
+from shared.storage.administration import INSTALLER, OPERATOR, READ_WRITE, Grant, create_installer, grant_users, start_replica_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 KEYRING = "keyring"
 # Services that never unseal get no keys to unseal with.
 KEYRING_READERS = ("analytics",)
+OPERATOR_CLUSTER_ACTIONS = ("killAnySession", "getParameter", "listDatabases", "fsync")
 
 
 def prepare_mongodb(stack: Stack) -> None:
-    """Make the embedded mongod a replica set with one least-privilege user per service. Idempotent."""
+    """Make the embedded mongod a replica set with least-privilege users: one per service, one for commands. Idempotent."""
     from deploy.local.mongodb_server import REPLICA_SET
 
     secrets = passwords(stack.places)
     start_replica_set(stack.mongodb_port, REPLICA_SET)
-    create_first_user(stack.mongodb_port, secrets["operator"])
-    grant_users(stack.mongodb_uri("operator"), {name: (secrets[name], service_grants(stack.namespace, name)) for name in SERVICES})
+    create_installer(stack.mongodb_port, secrets[INSTALLER], secrets[OPERATOR])
+    installer = stack.mongodb_uri(INSTALLER)
+    grant_users(installer, {name: (secrets[name], service_grants(stack.namespace, name)) for name in SERVICES})
+    grant_users(installer, {OPERATOR: (secrets[OPERATOR], operator_grants(stack.namespace))}, OPERATOR_CLUSTER_ACTIONS)
 
 
 def service_grants(namespace: str, service: str) -> list[Grant]:
@@ -38,6 +41,12 @@ def service_grants(namespace: str, service: str) -> list[Grant]:
     grants.append(Grant(keyring, key_actions, "keys"))
     grants += [Grant(keyring, ("find",), name) for name in ("floor", "rotations", "migrations")]
     return grants
+
+
+def operator_grants(namespace: str) -> list[Grant]:
+    """What commands do: read and mend the services' data, rotate keys, and search the operation log for what was erased. No users, no roles."""
+    ours = [Grant(namespace + database, READ_WRITE) for database in (KEYRING, *SERVICES)]
+    return [*ours, Grant("local", ("find",), "oplog.rs")]
 
 
 async def migrate_all(mongodb_uri: str, namespace: str, services: Sequence[str] = SERVICES) -> dict[str, tuple[str, ...]]:

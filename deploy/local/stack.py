@@ -16,6 +16,8 @@ from deploy.local.mongodb_server import MongodbServer
 from deploy.local.places import Places
 
 SERVICES = ("intake", "dedup", "profile", "analytics", "privacy")
+USERS = ("installer", "operator", *SERVICES)
+"""Of the embedded MongoDB: one that makes users, one for commands, one per service."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -113,10 +115,13 @@ class Stack:
 
 def passwords(places: Places) -> dict[str, str]:
     """Passwords of the embedded MongoDB's users, drawn on first use and kept in a file only this account can read."""
-    if places.credentials.exists():
-        return dict(json.loads(places.credentials.read_text()))
-    drawn = {user: secrets.token_urlsafe(24) for user in ("operator", *SERVICES)}
-    descriptor = os.open(places.credentials, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(drawn, file)
-    return drawn
+    known: dict[str, str] = json.loads(places.credentials.read_text()) if places.credentials.exists() else {}
+    missing = [user for user in USERS if user not in known]
+    if missing:
+        known |= {user: secrets.token_urlsafe(24) for user in missing}
+        partial = places.credentials.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(known, file)
+        partial.replace(places.credentials)
+    return known

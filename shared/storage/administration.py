@@ -15,7 +15,8 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 OPERATOR = "operator"
-_ALREADY_INITIALISED, _UNAUTHORISED, _USER_EXISTS, _ROLE_UNKNOWN, _USER_UNKNOWN = 23, 13, 51003, 31, 11
+INSTALLER = "installer"
+_ALREADY_INITIALISED, _UNAUTHORISED, _WRONG_LOGIN, _USER_EXISTS, _ROLE_UNKNOWN, _USER_UNKNOWN = 23, 13, 18, 51003, 31, 11
 _POLL_S = 0.05
 
 
@@ -63,10 +64,15 @@ def start_replica_set(port: int, name: str, timeout_s: float = 30.0, *, host: st
     raise ServerUnavailable(f"MongoDB at {host}:{port} has no primary after {timeout_s:.0f} s")
 
 
-def create_first_user(port: int, password: str) -> None:
-    """Create the operator over the local exception that a server without users grants; does nothing when it is there."""
-    with _direct(port) as client, _ignoring(_USER_EXISTS, _UNAUTHORISED):
-        client.admin.command("createUser", OPERATOR, pwd=password, roles=["root"])
+def create_installer(port: int, password: str, operator_password: str) -> None:
+    """Create the one account that makes users and roles, over the local exception that a server without users grants. Idempotent.
+
+    An installation whose operator could still do everything gets its installer from that operator.
+    """
+    for login in (None, (OPERATOR, operator_password)):
+        with _direct(port, login=login) as client, _ignoring(_USER_EXISTS, _UNAUTHORISED, _WRONG_LOGIN):
+            client.admin.command("createUser", INSTALLER, pwd=password, roles=["userAdminAnyDatabase"])
+            return
 
 
 def grant_users(

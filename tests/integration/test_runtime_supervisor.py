@@ -142,7 +142,31 @@ def test_a_service_may_use_its_own_database_only(installation):
         client["dedup"]["probe"].delete_one({"_id": 1})
     with MongoClient(stack.mongodb_uri("operator")) as client:
         client["keyring"]["keys"].delete_one({"_id": b"probe"})
-    assert len(secrets) == 6
+    assert len(secrets) == 7
+
+
+def test_the_operator_reads_and_mends_data_but_makes_no_user(installation):
+    from pymongo import MongoClient
+    from pymongo.errors import OperationFailure
+
+    from deploy.local.stack import Stack
+
+    # given
+    state = installation.up()
+    stack = Stack(installation.places, mongodb_port=state.children["mongod"].port)
+    with MongoClient(stack.mongodb_uri("operator")) as client:
+        # when, then
+        assert {"keyring", "analytics"} <= set(client.list_database_names())
+        assert client["local"]["oplog.rs"].find_one() is not None
+        for refused in (
+            lambda: client["admin"].command("createUser", "intruder", pwd="secret", roles=["root"]),
+            lambda: client["admin"].command("grantRolesToUser", "operator", roles=["root"]),
+            lambda: client["admin"]["system.users"].find_one(),
+            lambda: client.drop_database("analytics"),
+            lambda: client["elsewhere"]["probe"].insert_one({}),
+        ):
+            with pytest.raises(OperationFailure):
+                refused()
 
 
 def test_a_killed_supervisor_leaves_no_process_and_up_works_again(installation):

@@ -55,7 +55,7 @@ def test_passwords_are_drawn_once_and_kept_from_others(tmp_path):
 
     # then
     assert first == second
-    assert len(set(first.values())) == 6
+    assert len(set(first.values())) == 7
     assert place.credentials.stat().st_mode & 0o777 == 0o600
     assert place.root.stat().st_mode & 0o777 == 0o700
 
