@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from services.intake.api import channels_router, door_router, quarantine_router, submissions_router
 from services.intake.broker import build_reader, build_workers
@@ -17,6 +18,7 @@ from services.intake.micro_batches import MicroBatches
 from services.intake.migrations import MIGRATIONS
 from services.intake.mongo import MongoLedger
 from services.intake.policy import rules_of
+from services.intake.settings import IntakeSettings
 from services.intake.use_cases import AcceptSubmissions
 from services.intake.write_keys import WriteKeys
 from shared.hosting import ServiceApp, ServiceContext, Settings
@@ -31,7 +33,7 @@ async def build(settings: Settings) -> ServiceApp:
 
     context = await ServiceContext.open("intake", settings, on_published=note_published)
     store, access = context.store, context.access
-    ledger = MongoLedger(store, context.keyring)
+    ledger = MongoLedger(store, context.keyring, timedelta(days=IntakeSettings().body_kept_days))
     channels, imports, rules = MongoChannels(store), MongoImports(store), rules_of(context.catalogue)
 
     writer = MicroBatches(ledger, context.relay.wake)

@@ -104,7 +104,8 @@ class SubmissionBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         occurred_at: when it happened, aware, UTC.
         identifiers: canonical and without repeats; phone and e-mail stand here as well as in `fields`.
         fields: values by catalogue field name, canonical.
-        raw_fields: the values as sent, of those that normalisation changed.
+        raw_fields: the values as sent, of those that normalisation changed, by field name or path (`identifiers[0].value`). A value that
+            stands here not was sent just as it is kept, so raw and clean are both whole without being stored twice.
         order_id: of a transaction; the lines stand in the envelope.
     """
 

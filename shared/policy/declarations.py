@@ -137,7 +137,7 @@ class IdentifierType(Frozen):
 
     Attributes:
         type: how a value is normalised.
-        exclusive: belongs to one person for good: two different values in one namespace are two people.
+        exclusive: belongs to one person for good: two different values in one namespace are two people, so both limits are 1.
         deterministic: may by itself decide who somebody is.
         customers_per_value_max: beyond it the value is generic and decides nothing.
         values_per_customer_max: beyond it the customer is suspect and takes no more of this type.
@@ -161,6 +161,12 @@ class IdentifierType(Frozen):
     def _type_exists(self) -> IdentifierType:
         if self.type not in FIELD_TYPES:
             raise ValueError(f"no such type {self.type!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> IdentifierType:
+        if self.exclusive and (self.customers_per_value_max, self.values_per_customer_max) != (1, 1):
+            raise ValueError("an exclusive identifier has one customer per value and one value per customer")
         return self
 
 

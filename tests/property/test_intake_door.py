@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.intake.domain.channels import Channel
@@ -105,6 +105,29 @@ def test_checking_canonical_values_again_changes_nothing(value: dict[str, Any]) 
 
     assert second.body.fields == first.body.fields
     assert set(second.body.identifiers) == set(first.body.identifiers)
+
+
+spellings = st.fixed_dictionaries(
+    {"name": st.text(min_size=1, max_size=12)},
+    optional={
+        "phone": st.sampled_from(["138 0013 8000", "+86-138-0013-8000", "１３８００１３８０００", "+8613800138000"]),
+        "email": st.sampled_from(["A.Li@Example.COM", "li@example.com"]),
+        "city": st.text(min_size=1, max_size=8),
+        "note": st.text(min_size=1, max_size=40),
+        "country": st.sampled_from(["CN", "cn", "China", "中国"]),
+    },
+)
+
+
+@given(spellings)
+@settings(max_examples=200, deadline=None)
+def test_what_was_sent_can_be_told_from_the_sealed_body(fields: dict[str, str]) -> None:
+    try:
+        body = check(decode_draft(json.dumps({"kind": "profile", "fields": fields}).encode()), RULES, default_notice="2026-01", now=NOW).body
+    except Refused:
+        assume(False)
+
+    assert {name: body.raw_fields.get(name, clean) for name, clean in body.fields.items()} == fields
 
 
 @given(st.integers(0, 60), st.sampled_from([b"[", b'{"a":']))

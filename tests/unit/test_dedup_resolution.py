@@ -9,9 +9,10 @@ from uuid import UUID
 
 import msgspec
 
+from services.dedup.domain.clustering import cluster
 from services.dedup.domain.model import Entity, Placed, Signature
 from services.dedup.domain.resolution import Cluster, plan
-from services.dedup.use_cases.read_signatures import ReadSignatures
+from services.dedup.use_cases.read_signatures import ReadSignatures, rules_of
 from shared.contracts.submission import Identifier, SubmissionBody
 from shared.policy import load_catalogue
 from shared.sealing import BlindIndex, DataKey, KeyRing, MemoryKeyProvider, body_aad
@@ -110,3 +111,25 @@ def test_shared_mailboxes_and_made_up_numbers_give_no_key_and_namespaces_tell_va
 
     assert {each.kind for each in found.keys} == {"external_id/shop", "external_id/desk"}
     assert len({each.token for each in found.keys}) == 2
+
+
+def test_the_limits_in_force_are_the_catalogues_and_no_others() -> None:
+    catalogue = load_catalogue()
+
+    rules = rules_of(catalogue)
+
+    assert rules["member_number"].values_max == 1
+    assert {name: (rule.holders_max, rule.values_max, rule.rank) for name, rule in rules.items()} == {
+        name: (each.customers_per_value_max, each.values_per_customer_max, each.trust_rank) for name, each in catalogue.identifiers.items()
+    }
+
+
+def test_a_raised_limit_in_the_catalogue_lets_a_customer_hold_more() -> None:
+    catalogue = load_catalogue()
+    roomy = catalogue.identifiers["phone"].model_copy(update={"values_per_customer_max": 11})
+    joined = [signature("member_number:1", f"phone:{number}") for number in range(11)]
+
+    held = cluster(joined, rules_of(catalogue)).clusters
+    raised = cluster(joined, rules_of(catalogue.model_copy(update={"identifiers": {**catalogue.identifiers, "phone": roomy}}))).clusters
+
+    assert (len(held) > 1, len(raised)) == (True, 1)

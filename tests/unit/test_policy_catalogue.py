@@ -98,6 +98,15 @@ def test_a_contradiction_is_named_with_its_place(tmp_path: Path) -> None:
         load_catalogue(broken)
 
 
+def test_an_exclusive_identifier_with_room_for_two_is_a_contradiction(tmp_path: Path) -> None:
+    declared = yaml.safe_load(CATALOGUE_FILE.read_text("utf-8"))
+    declared["identifiers"]["member_number"]["values_per_customer_max"] = 3
+    broken = tmp_path / "catalogue.yaml"
+    broken.write_text(yaml.safe_dump(declared, allow_unicode=True, sort_keys=False), "utf-8")
+    with pytest.raises(CatalogueError, match="an exclusive identifier has one customer per value"):
+        load_catalogue(broken)
+
+
 def test_off_fields_and_numbers_are_checked_by_their_declaration(catalogue: Catalogue) -> None:
     assert catalogue.fields["age"].canonical("42") == 42
     with pytest.raises(InvalidValue):

@@ -31,13 +31,13 @@ _clues = msgspec.json.Decoder(_Clues)
 
 
 def rules_of(catalogue: Catalogue) -> Rules:
-    """The catalogue's limits as resolution uses them: two different exclusive identifiers of a kind are never one person."""
+    """The catalogue's limits as resolution uses them; it knows no others."""
     return {
         name: Rule(
             rank=declared.trust_rank,
-            personal=declared.exclusive or declared.customers_per_value_max <= 1,
+            personal=declared.customers_per_value_max == 1,
             holders_max=declared.customers_per_value_max,
-            values_max=1 if declared.exclusive else declared.values_per_customer_max,
+            values_max=declared.values_per_customer_max,
         )
         for name, declared in catalogue.identifiers.items()
     }
