@@ -49,7 +49,7 @@ def quarantined_event(entry: Entry) -> Outgoing:
             channel_id=entry.channel.id,
             received_on=entry.received_at.date(),
             reasons=tuple(finding.code for finding in entry.findings),
-            fields=tuple(finding.field for finding in entry.findings),
+            fields=tuple(finding.place for finding in entry.findings),
         ),
         occurred_at=entry.received_at,
         traceparent=entry.traceparent,

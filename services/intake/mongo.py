@@ -112,7 +112,7 @@ class MongoLedger:
             "received_at": entry.received_at,
             "expires_at": entry.received_at + self._body_kept,
             "reasons": [finding.code for finding in entry.findings],
-            "fields": [finding.field for finding in entry.findings],
+            "fields": [finding.place for finding in entry.findings],
             "sealed": sealed,
         }
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,10 @@ from shared.sealing import DataKey, SealBroken, body_aad
 VERSIONS = (1, 2, 3)
 SEALED_BYTES_MIN = 29
 """Nonce and tag of AES-GCM, and at least one byte between them."""
+NAMED_MAX = 16
+"""Ids near a value that are tried as its key. The right one stands next to it; all those of a document of a thousand bodies would be quadratic."""
 TRIALS_MAX = 2_000_000
-"""A trial costs some 3 us. The key named beside a value is tried in any case; all others are while this budget lasts."""
+"""A trial costs some 3 us. The keys named near a value are tried in any case; all others are while this budget lasts."""
 
 
 class Opener:
@@ -46,7 +49,7 @@ class Opener:
         sealed = [place for place, leaf in enumerate(content) if len(leaf) >= SEALED_BYTES_MIN and not leaf.isascii()]
         named = [(place, key_id) for place, key_id in ids_in(content) if key_id in self._keys] if sealed else []
         for place in sealed:
-            yield self._open(content[place], _nearest_first(named, place))
+            yield self._open(content[place], islice(_nearest_first(named, place), NAMED_MAX))
 
     def _open(self, sealed: bytes, beside: Iterable[UUID]) -> tuple[bytes, UUID | None]:
         for key_id in beside:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_MADE_UP = "behaviour.properties"
+"""The one place whose names senders choose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -20,6 +23,11 @@ class Finding:
     field: str
     en: str
     zh: str
+
+    @property
+    def place(self) -> str:
+        """The path as far as its names are ours, to be kept in clear: a name that a sender made up may say who somebody is."""
+        return _MADE_UP if self.field.startswith(_MADE_UP) else self.field
 
 
 class Refused(Exception):
