@@ -28,12 +28,13 @@ class Eraser:
         self._clients, self._leaving, self._submission_ids = clients, leaving, submission_ids
         self.certified = 0
 
-    async def erase(self) -> None:
-        """Returns when every erasure is closed.
+    async def erase(self, begin: asyncio.Event) -> None:
+        """Returns when every erasure is closed; none is asked for before `begin` is set.
 
         Raises:
             NotErased: not all are within `ERASED_SECONDS`.
         """
+        await begin.wait()
         try:
             async with asyncio.timeout(ERASED_SECONDS):
                 await self._erase()

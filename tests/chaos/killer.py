@@ -21,12 +21,14 @@ class Killer:
 
     Attributes:
         kills: how often each victim was hit.
+        met_all: set once every victim was hit: from then on every service ends at its failpoints.
     """
 
     def __init__(self, state: Path, seed: int) -> None:
         self._state = state
         self._random = random.Random(seed)
         self.kills: Counter[str] = Counter()
+        self.met_all = asyncio.Event()
 
     async def kill(self, times: int, pause_seconds: tuple[float, float]) -> None:
         """`times` kills with a random pause before each.
@@ -35,9 +37,12 @@ class Killer:
         """
         for victim in self._victims(times):
             await asyncio.sleep(self._random.uniform(*pause_seconds))
-            await self.kill_when_running(victim)
+            await self._kill_when_running(victim)
+            if len(self.kills) == len(SERVICES) + len(SERVERS):
+                self.met_all.set()
+        self.met_all.set()
 
-    async def kill_when_running(self, victim: str) -> None:
+    async def _kill_when_running(self, victim: str) -> None:
         """One kill, as soon as the victim runs."""
         for _ in range(600):
             state = read_state(self._state)

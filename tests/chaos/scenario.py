@@ -116,7 +116,7 @@ class _Run:
         eraser = Eraser(self._clients, self._leaving, sender.submission_ids)
         async with asyncio.TaskGroup() as group:
             group.create_task(sender.send([*self._leaving, *self._staying]))
-            group.create_task(eraser.erase())
+            group.create_task(eraser.erase(self._killer.met_all))
             group.create_task(self._disturb(sender.hurry))
         await self._clients.wait_until_drained()
         observed = await observe(self._stack, self._clients, sender.submission_ids)

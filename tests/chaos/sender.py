@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,8 @@ from tests.chaos.oracle import Name
 from tests.chaos.stream import Sent
 
 BATCH = 100
+SMALL_BATCH = 20
+"""While there is time: many small transactions meet many more states than a few large ones."""
 GIVE_UP_SECONDS = 400.0
 """A process killed inside its transaction keeps the ids locked for up to 15 s, and a batch may meet such a death at several places."""
 _DONE = frozenset({"accepted", "duplicate"})
@@ -49,9 +50,12 @@ class Sender:
                 group.create_task(self._send_channel(channel, submissions))
         await self._client.aclose()
 
-    async def _send_channel(self, channel: str, submissions: Iterable[Sent]) -> None:
-        for batch in _chunks(submissions, BATCH):
-            await self._send_batch(channel, batch)
+    async def _send_channel(self, channel: str, submissions: list[Sent]) -> None:
+        sent = 0
+        while sent < len(submissions):
+            size = BATCH if self._pause_seconds == 0 or self.hurry.is_set() else SMALL_BATCH
+            await self._send_batch(channel, submissions[sent : sent + size])
+            sent += size
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.hurry.wait(), self._pause_seconds)
 
@@ -79,9 +83,3 @@ class Sender:
             if item["status"] not in _DONE:
                 raise NotAnswered(f"{each.name}: {item}")
             self.submission_ids[channel, each.body["message_id"]] = item["submission_id"]
-
-
-def _chunks(items: Iterable[Sent], size: int) -> Iterable[list[Sent]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
