@@ -26,6 +26,8 @@ pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[2]
 COUNT, MORE = 40, 20
 STRIKES = 5
+PARTITIONS = [pytest.param(1, id="alone", marks=pytest.mark.long), pytest.param(3, id="joined")]
+"""What one poll brings of several partitions shares a transaction; a single one has its own."""
 OF_OTHER_WORK = {"worker.redrive_before_commit", "worker.mark_pass_before_commit"}
 PLACES = sorted(each for each in FAILPOINTS - OF_OTHER_WORK - OF_MUTANTS if each.startswith("worker."))
 
@@ -70,9 +72,9 @@ async def _die(servers: Servers, failpoint: str, **options: str) -> None:
         assert await victim.wait() == KILLED
 
 
-async def _crash_and_recover(servers: Servers, failpoint: str, **options: str) -> Outcome:
+async def _crash_and_recover(servers: Servers, partitions: int, failpoint: str, **options: str) -> Outcome:
     """One worker dies at the failpoint, its successor finishes the work."""
-    async with rig(servers, partitions=1) as one:
+    async with rig(servers, partitions=partitions) as one:
         await one.broker.publish([submission(number) for number in range(COUNT)])
         await _die(servers, failpoint, **options)
         async with _process(servers, **options):
@@ -82,13 +84,15 @@ async def _crash_and_recover(servers: Servers, failpoint: str, **options: str) -
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-async def test_a_kill_at_any_named_place_loses_nothing_and_doubles_nothing(servers: Servers) -> None:
+@pytest.mark.parametrize("partitions", PARTITIONS)
+async def test_a_kill_at_any_named_place_loses_nothing_and_doubles_nothing(servers: Servers, partitions: int) -> None:
     """Goal: F2 of the fault matrix for one worker. All places run side by side, each with topics and a database of its own."""
     few_at_once = asyncio.Semaphore(4)
 
     async def crash(number: int, place: str) -> Outcome:
         async with few_at_once:
-            return await _crash_and_recover(Servers(servers.kafka_bootstrap_servers, f"{servers.namespace}{number}_", servers.mongodb_uri), place)
+            own = Servers(servers.kafka_bootstrap_servers, f"{servers.namespace}{number}_", servers.mongodb_uri)
+            return await _crash_and_recover(own, partitions, place)
 
     outcomes = await asyncio.gather(*(crash(*each) for each in enumerate(PLACES)), return_exceptions=True)
     assert dict(zip(PLACES, outcomes, strict=True)) == dict.fromkeys(PLACES, Outcome())
@@ -126,31 +130,34 @@ async def test_a_redrive_killed_before_its_commit_is_made_once(servers: Servers)
         assert await letters.count() == {}
 
 
-async def test_an_outbox_deleted_too_early_loses_the_events_and_nothing_else(servers: Servers) -> None:
+@pytest.mark.parametrize("partitions", PARTITIONS)
+async def test_an_outbox_deleted_too_early_loses_the_events_and_nothing_else(servers: Servers, partitions: int) -> None:
     """Goal: the tests above can fail. The mutant deletes the outbox document before Kafka has the events, and dies in between."""
-    outcome = await _crash_and_recover(servers, "worker.after_outbox_delete_before_publish", mutant="outbox_deleted_early")
+    outcome = await _crash_and_recover(servers, partitions, "worker.after_outbox_delete_before_publish", mutant="outbox_deleted_early")
 
     assert 0 < outcome.events_lost <= COUNT
     assert outcome == Outcome(events_lost=outcome.events_lost)
 
 
+@pytest.mark.parametrize("partitions", PARTITIONS)
 @pytest.mark.parametrize("place", ["worker.before_commit", "worker.fetched_before_transaction"])
-async def test_a_frozen_process_that_wakes_after_its_partition_moved_does_no_harm(servers: Servers, place: str) -> None:
+async def test_a_frozen_process_that_wakes_after_its_partitions_moved_does_no_harm(servers: Servers, place: str, partitions: int) -> None:
     """Goal: a zombie stopped inside its transaction, or on the way to it, past the session timeout wakes, finds itself fenced out, and
     doubles nothing."""
-    assert await _wake_a_zombie(servers, place) == Outcome()
+    assert await _wake_a_zombie(servers, partitions, place) == Outcome()
 
 
-async def test_without_the_check_of_the_position_a_zombie_applies_its_batch_again(servers: Servers) -> None:
+@pytest.mark.parametrize("partitions", PARTITIONS)
+async def test_without_the_check_of_the_position_a_zombie_applies_its_batch_again(servers: Servers, partitions: int) -> None:
     """Goal: the test above can fail. Its records were applied by its successor, and nothing in the handler would notice."""
-    outcome = await _wake_a_zombie(servers, "worker.fetched_before_transaction", mutant="no_offset_check")
+    outcome = await _wake_a_zombie(servers, partitions, "worker.fetched_before_transaction", mutant="no_offset_check")
 
     assert 0 < outcome.effects_doubled <= COUNT
     assert outcome == Outcome(effects_doubled=outcome.effects_doubled)
 
 
-async def _wake_a_zombie(servers: Servers, place: str, **options: str) -> Outcome:
-    async with rig(servers, partitions=1) as one:
+async def _wake_a_zombie(servers: Servers, partitions: int, place: str, **options: str) -> Outcome:
+    async with rig(servers, partitions=partitions) as one:
         await one.broker.publish([submission(number) for number in range(COUNT)])
         async with _process(servers, f"{place}:1:freeze", **options) as zombie:
             await until(lambda: _stopped(zombie), 30)
