@@ -21,6 +21,7 @@ from services.profile.views import CustomerView, MomentView, ProvenanceView, Sho
 from shared.access import Access, Principal
 from shared.hosting import Problem
 from shared.policy import Catalogue, InvalidValue, canonical
+from shared.telemetry.metrics import READS
 
 PAGE_MAX = 200
 
@@ -84,6 +85,7 @@ class Doors:
         """Write down who looked at whom, before the answer leaves."""
         entry = ReadEntry(self.clock(), principal.id, tuple(customers), what, tuple(sorted(set(fields))), shower.unmasked)
         await self.reader.log_read(entry)
+        READS.add(len(entry.customers), {"what": what})
 
     async def customer(self, customer_id: UUID) -> Customer:
         """The living customer behind an id. Problem 404 if there is none."""

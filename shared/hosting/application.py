@@ -7,11 +7,13 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
 
 from shared.contracts.asyncapi import asyncapi_document
 from shared.hosting.context import ServiceApp
 from shared.hosting.health import health_router
 from shared.hosting.limits import Limits
+from shared.hosting.measuring import Measured
 from shared.hosting.problem import ProblemBody, install_problem_handlers
 
 VERSION = "0.1.0"
@@ -45,6 +47,7 @@ def build_application(service: ServiceApp) -> FastAPI:
     _add_documents(app, service, open_to_all=development)
     service.context.access.assert_every_route_guarded(app, open=HEALTH | (DOCUMENTS if development else frozenset()))
     app.add_middleware(Limits, larger=service.larger_bodies)
+    app.add_middleware(Measured, raw_paths=[route.path for route in service.raw_routes if isinstance(route, Route)])
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from shared.hosting.context import ServiceApp
+from shared.messaging import measure_waiting
 from shared.storage import TransientError
 from shared.telemetry.metrics import exposition
 
@@ -58,6 +60,9 @@ def health_router(service: ServiceApp) -> APIRouter:
 
     @router.get("/metrics", summary="Figures in Prometheus text form", response_class=Response)
     async def metrics() -> Response:
+        with contextlib.suppress(TransientError, TimeoutError):  # The other figures are wanted most when the database is away.
+            async with asyncio.timeout(_READY_SECONDS):
+                await measure_waiting(service.context.store)
         body, content_type = exposition()
         return Response(body, media_type=content_type)
 

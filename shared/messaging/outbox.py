@@ -15,6 +15,8 @@ from shared.storage import Document, Store, Transaction
 from shared.telemetry import current_traceparent
 
 OUTBOX = "outbox"
+OF_DOORS = "writer:"
+"""Begins the ids of documents that no partition owns; those of partitions begin with their group and sort before."""
 DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
 """MongoDB refuses documents over 16 MiB; half of it leaves room for one large message and the packing."""
 _MESSAGE_OVERHEAD_BYTES = 400
@@ -83,7 +85,12 @@ async def enqueue(transaction: Transaction, store: Store, outgoing: Sequence[Out
     if not store.writer:
         raise RuntimeError("make an OutboxRelay for the store first: nobody would publish these events")
     # Time first, so that a relay that took over sorts the documents of several processes sensibly.
-    prefix = f"writer:{time.time_ns():020d}:{next(_sequence):08d}:{secrets.token_hex(4)}"
+    prefix = f"{OF_DOORS}{time.time_ns():020d}:{next(_sequence):08d}:{secrets.token_hex(4)}"
     stored = documents(prefix, {"writer": store.writer}, [to_message(each, current_traceparent()) for each in outgoing])
     await store.collection(OUTBOX).insert_many(stored, transaction=transaction)
     return tuple(each["_id"] for each in stored)
+
+
+def written_at(document_id: str) -> float:
+    """When a door stored this outbox document, seconds since the epoch."""
+    return int(document_id.removeprefix(OF_DOORS).partition(":")[0]) / 1e9

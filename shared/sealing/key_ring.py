@@ -16,12 +16,14 @@ from shared.sealing.migrations import FLOOR, FLOOR_ID, KEYRING_MIGRATIONS, KEYS
 from shared.sealing.provider import KeyProvider
 from shared.sealing.slots import SlotTable
 from shared.storage import DuplicateKey, Store, Transaction, TransientStorageError, UpdateOne, migrate
+from shared.telemetry.metrics import KEYS_OPENED
 
 CACHE_SECONDS = 60.0
 CACHE_KEYS_MAX = 20_000
 """Some 4 MB of unwrapped keys at the most."""
 
 Row = dict[str, Any]
+_FROM_CACHE, _FROM_STORE = {"source": "cache"}, {"source": "store"}
 
 
 class KeyRing:
@@ -94,7 +96,9 @@ class KeyRing:
         evictions = self._cache.evictions
         wanted = {key_id.bytes: key_id for key_id in key_ids}
         known, unknown = self._cache.split(wanted)
+        KEYS_OPENED.add(len(known), _FROM_CACHE)
         if unknown:
+            KEYS_OPENED.add(len(unknown), _FROM_STORE)
             opened = await self._open_rows(unknown)
             self._cache.put(opened, evictions)
             known |= opened

@@ -225,6 +225,18 @@ def test_afterwards_only_what_was_let_in_is_kept_refusals_are_counted_and_no_pri
     assert (counted["refused"], counted["stripped"]) == (door.forbidden, door.stripped)
 
 
+def test_the_figures_tell_routes_and_statuses_but_nothing_that_strangers_tried(door: Door) -> None:
+    door.client.get(f"/{CANARY}")
+
+    told = door.client.get("/metrics").text
+
+    samples = [sample for family in text_string_to_metric_families(told) for sample in family.samples]
+    requests = {(each.labels["route"], each.labels["status"]) for each in samples if each.name == "kehu_http_request_duration_seconds_count"}
+    assert {("/v1/submissions", "422"), ("/v1/submissions", "401"), ("/v1/submissions:batch", "202"), ("unknown", "404")} <= requests
+    assert {"kehu_outbox_documents", "kehu_outbox_oldest_age_seconds", "kehu_dead_letters"} <= {each.name for each in samples}
+    assert CANARY not in told
+
+
 def settings_of(stack: Stack) -> Settings:
     return Settings(
         kafka_bootstrap_servers=stack.kafka_bootstrap_servers,
