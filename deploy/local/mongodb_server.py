@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.local.child import Child
 
 REPLICA_SET = "kehu"
-CACHE_GB = "0.5"
+CACHE_GB = "1.0"
 # Bounds what a frozen worker can hold, and how long a key rotation has to wait (core decision 7).
 TRANSACTION_LIFETIME_S = 15
 
