@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -42,12 +43,14 @@ class JoinedBatches:
         self._work = work
         self._offsets, self._outbox = work.store.collection(OFFSETS), work.store.collection(OUTBOX)
         self._session: Session | None = None
+        self._making = asyncio.Lock()
 
     async def session(self) -> Session:
         """The session of these transactions; each partition's row names it, so that a successor can end what a killed process left open."""
-        if self._session is None:
-            self._session = await self._work.store.session()
-        return self._session
+        async with self._making:  # partitions are fenced at once, and their rows must all name the one that is used
+            if self._session is None:
+                self._session = await self._work.store.session()
+            return self._session
 
     async def apply(self, batches: Sequence[tuple[PartitionOwner, Sequence[RawRecord]]]) -> int:
         """Commits and publishes what the records not consumed yet lead to. Returns how many they were."""

@@ -19,6 +19,8 @@ OF_DOORS = "writer:"
 """Begins the ids of documents that no partition owns; those of partitions begin with their group and sort before."""
 DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
 """MongoDB refuses documents over 16 MiB; half of it leaves room for one large message and the packing."""
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""Half of what the topics take, and a quarter of what fits an outbox document."""
 _MESSAGE_OVERHEAD_BYTES = 400
 
 
@@ -36,12 +38,22 @@ _decoder = msgspec.msgpack.Decoder(list[Message])
 _sequence = itertools.count()
 
 
+class MessageTooLarge(RuntimeError):
+    """An event that Kafka would refuse for ever. Its handler has to cut it; nothing was stored. The text names the type alone."""
+
+
 def to_message(outgoing: Outgoing, traceparent: str | None = None) -> Message:
-    """Encodes an event once, for good. `traceparent` counts where the event has none of its own."""
-    headers = encode_headers(outgoing)
+    """Encodes an event once, for good. `traceparent` counts where the event has none of its own.
+
+    Raises:
+        MessageTooLarge: the body exceeds `BODY_BYTES_MAX`.
+    """
+    headers, body = encode_headers(outgoing), encode_body(outgoing.event)
+    if body is not None and len(body) > BODY_BYTES_MAX:
+        raise MessageTooLarge(f"{type(outgoing.event).__name__}: {len(body)} bytes, at most {BODY_BYTES_MAX}")
     if traceparent is not None and outgoing.traceparent is None:
         headers.append(("traceparent", traceparent.encode()))
-    return Message(outgoing.topic, outgoing.key, encode_body(outgoing.event), headers)
+    return Message(outgoing.topic, outgoing.key, body, headers)
 
 
 def documents(prefix: str, members: Mapping[str, Any], messages: Sequence[Message]) -> list[Document]:

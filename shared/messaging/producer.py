@@ -10,7 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from shared.messaging.outbox import Message
 from shared.messaging.partitioner import partition_of
@@ -27,6 +34,13 @@ _log = logging.getLogger("kehu.messaging.producer")
 
 class PublishFailed(TransientError):
     """Some messages were not acknowledged; the producer was replaced. Publish all of them again: the ids are the same."""
+
+
+class PublishRefused(RuntimeError):
+    """Kafka will never take these messages: too large, no such topic, or not allowed. Somebody must look; repeating helps nobody."""
+
+
+_PERMANENT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 class ReplaceableProducer:
@@ -63,11 +77,14 @@ class ReplaceableProducer:
 
         Raises:
             PublishFailed: at least one was not acknowledged.
+            PublishRefused: at least one never will be.
         """
         native = await self._current()
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
                 await self._send(native, messages)
+        except _PERMANENT as error:
+            raise PublishRefused(type(error).__name__) from error
         except (KafkaError, TimeoutError, AssertionError, OSError) as error:
             self._discard(native)
             raise PublishFailed(type(error).__name__) from error

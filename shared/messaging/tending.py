@@ -15,6 +15,8 @@ from shared.messaging.partition import PartitionOwner, PositionMoved
 from shared.storage import DuplicateKey, TransientError
 
 TEND_SECONDS = 1.0
+TURN_SECONDS = 5.0
+"""How long a partition with work to do waits for the batch in hand; a batch that waits for a dependency itself may last longer."""
 _log = logging.getLogger("kehu.messaging.worker")
 
 IdleDue = Callable[[], Awaitable[Collection[int]]]
@@ -47,9 +49,11 @@ class Tending:
         due = await self._due()
         for partition in self._assignment.partitions():
             held = self._assignment.hold(partition)
-            if not held.lock.locked() and not stopping.is_set():  # a batch in hand comes first
-                async with held.lock:
+            if not stopping.is_set() and await _turn(held, wanted=partition in due or held.owner.has_leftovers):
+                try:
                     await self._one(partition, held, partition in due)
+                finally:
+                    held.lock.release()
 
     async def _one(self, partition: int, held: Held, due: bool) -> None:
         await self._assignment.make_ready(partition)
@@ -71,3 +75,18 @@ class Tending:
             await owner.relay()
         while await owner.redrive():
             await owner.relay()
+
+
+async def _turn(held: Held, *, wanted: bool) -> bool:
+    """Takes the partition's lock; without work to do only if it is free.
+
+    A busy worker holds all its locks nearly always: whoever only looks whether one is free never gets it.
+    """
+    if held.lock.locked() and not wanted:
+        return False
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await held.lock.acquire()
+    except TimeoutError:
+        return False
+    return True

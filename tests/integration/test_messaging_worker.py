@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from msgspec.structs import replace as replace_struct
 
 from shared.contracts.topics import DEAD_LETTERS, IDENTITIES, SUBMISSIONS
 from shared.messaging import Batch, Broker, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
 from shared.messaging.assignment import RecordsLost
-from shared.messaging.outbox import Message, messages_of
+from shared.messaging.outbox import BODY_BYTES_MAX, Message, MessageTooLarge, messages_of
 from shared.messaging.partitioner import partition_of
-from shared.messaging.producer import PublishFailed
+from shared.messaging.producer import PublishFailed, PublishRefused
 from shared.messaging.share_limit import TooManyDeadLetters
 from shared.storage import InsertOne, Store, Transaction, UpdateOne
 from tests.integration.messaging_rig import (
@@ -441,8 +443,6 @@ async def test_an_oversized_batch_of_events_is_split_over_several_outbox_documen
 
 
 def submission_of_megabyte(cause: UUID) -> Any:
-    from msgspec.structs import replace as replace_struct
-
     outgoing = submission(1)
     event = outgoing.event
     large = replace_struct(event, submission=replace_struct(event.submission, sealed=b"x" * 1_000_000))  # type: ignore[union-attr,type-var]
@@ -472,6 +472,58 @@ async def test_a_mark_pass_runs_without_records_and_is_fenced_like_a_batch(one: 
         rows = await one.store.collection("offsets").find({})
         assert all(row["sequence"] > before[row["partition"]] for row in rows)
     assert [each["passes"] for each in await marks.find({})] == [1, 1, 1, 1]
+
+
+async def test_a_mark_pass_gets_its_turn_while_records_never_stop_coming(one: Rig) -> None:
+    """Goal: a worker that is never idle, and so always holds every partition, still works off marks."""
+    await one.store.create_collection("marks")
+    marks, passed, batches = one.store.collection("marks"), asyncio.Event(), 0
+
+    async def pass_marks(partition: int, transaction: Transaction) -> Effects | None:
+        if await marks.find_one({"partition": partition}, transaction=transaction) is None:
+            return None
+        passed.set()
+        effects = Effects()
+        effects.write("marks", UpdateOne({"partition": partition}, {"$set": {"partition": -1}}))
+        return effects
+
+    async def slow(batch: Batch, transaction: Transaction) -> Effects:
+        nonlocal batches
+        batches += 1
+        effects = await count_and_pass_on(batch, transaction)
+        if not passed.is_set():
+            await one.broker.publish([submission(1_000 * batches + number) for number in range(20)])  # the next poll finds records at once
+            await asyncio.sleep(0.3)  # longer than the worker rests between two polls
+        return effects
+
+    async def due() -> list[int]:
+        return await marks.distinct("partition", {"partition": {"$gte": 0}})
+
+    await marks.insert_one({"_id": 0, "partition": 1})
+    await one.broker.publish([submission(number) for number in range(20)])
+    async with one.running(one.worker(slow, idle=pass_marks, idle_due=due)):
+        await asyncio.wait_for(passed.wait(), 10)
+
+
+async def test_an_event_that_kafka_would_never_take_is_refused_before_anything_is_stored(one: Rig) -> None:
+    async def bloated(batch: Batch, transaction: Transaction) -> Effects:
+        effects, event = await count_and_pass_on(batch, transaction), submission(1).event
+        huge = replace_struct(event, submission=replace_struct(event.submission, sealed=b"x" * BODY_BYTES_MAX))  # type: ignore[union-attr,type-var]
+        effects.publish(replace(submission(1), event=huge))
+        return effects
+
+    await one.broker.publish([submission(0)])
+    async with one.running(one.worker(bloated)):
+        assert isinstance(await asyncio.wait_for(one.broker.wait_for_failure(), 20), MessageTooLarge)
+    assert await one.counters() == {}
+    assert await one.store.collection("outbox").count({}) == 0
+
+
+async def test_what_kafka_refuses_for_good_is_not_sent_again_and_again(one: Rig) -> None:
+    native = await one.broker.producer._current()
+    with pytest.raises(PublishRefused):
+        await one.broker.publish_messages([Message(SUBMISSIONS.name, b"k", os.urandom(9 * 1024 * 1024), [])])
+    assert await one.broker.producer._current() is native
 
 
 async def test_what_a_door_enqueues_is_published_by_its_relay_in_one_transaction_with_its_state(one: Rig) -> None:
