@@ -46,28 +46,31 @@ class MongoLedger:
 
     def __init__(self, store: Store, keyring: KeyRing, body_kept: timedelta = BODY_KEPT) -> None:
         self._store, self._keyring, self._body_kept = store, keyring, body_kept
+        self._assume_new = True
+        """Whether the last write met no repeat. Then the next looks none up: a taken id shows in the insert, which costs one more try."""
 
     async def write(self, entries: Sequence[Entry]) -> list[Verdict]:
         """See `Ledger.write`. Two processes may race for one id: the loser's transaction is void and is run again on fresh reads."""
-        sealed, raced = _Sealed(self._keyring, entries), False
+        sealed, raced, assume_new = _Sealed(self._keyring, entries), False, self._assume_new
 
         async def work(transaction: Transaction) -> list[Verdict]:
-            return await self._write(entries, sealed, transaction, raced=raced)
+            return await self._write(entries, sealed, transaction, raced=raced, assume_new=assume_new)
 
         for attempt in range(_RACES_MAX):
             try:
                 verdicts = await self._store.transaction(work, retry_seconds=RETRY_SECONDS)
             except DuplicateKey:
-                raced = True
+                raced, assume_new = not assume_new, False
                 await asyncio.sleep(random.uniform(0, 0.002) * attempt)  # noqa: S311 - jitter
             else:
                 failpoint("intake.after_commit_before_answer")
+                self._assume_new = not {"duplicate", "conflict"} & set(verdicts)
                 return verdicts
         raise DuplicateKey("a submission id stays taken, whatever is read")
 
-    async def _write(self, entries: Sequence[Entry], sealed: _Sealed, transaction: Transaction, *, raced: bool) -> list[Verdict]:
+    async def _write(self, entries: Sequence[Entry], sealed: _Sealed, transaction: Transaction, *, raced: bool, assume_new: bool) -> list[Verdict]:
         ledger, ids = self._store.collection(LEDGER), {entry.submission_id.bytes for entry in entries}
-        rows = await ledger.find_by_ids(ids, projection=_ROW, transaction=transaction)
+        rows = {} if assume_new else await ledger.find_by_ids(ids, projection=_ROW, transaction=transaction)
         # Row and key are written together, so a key without a row is no race: the ledger was restored from a copy older than the key ring's.
         taken = await self._keyring.taken((UUID(bytes=each) for each in ids - rows.keys()), transaction) if raced else {}
         rows |= {key_id.bytes: _ERASED for key_id, living in taken.items() if not living}
