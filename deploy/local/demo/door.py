@@ -43,10 +43,14 @@ class Door:
         write_key: the channel's.
         figures: counted up with every answer.
         on_progress: called with the number of submissions answered.
+        resends: whether the sender corrects what is refused; for one that cannot, intake sets it aside instead.
     """
 
-    def __init__(self, client: httpx.AsyncClient, write_key: str, figures: SourceFigures, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, write_key: str, figures: SourceFigures, on_progress: Callable[[int], None], *, resends: bool = True
+    ) -> None:
         self._client = client
+        self._path = "/v1/submissions:batch" if resends else "/v1/submissions:batch?on_error=quarantine"
         self._headers = {"Authorization": f"Bearer {write_key}"}
         self._figures = figures
         self._on_progress = on_progress
@@ -66,7 +70,7 @@ class Door:
 
     async def _post(self, batch: list[Submission]) -> list[dict[str, Any]]:
         for _ in range(_BUSY_RETRIES_MAX):
-            response = await self._client.post("/v1/submissions:batch", json={"submissions": batch}, headers=self._headers)
+            response = await self._client.post(self._path, json={"submissions": batch}, headers=self._headers)
             if response.status_code == 202:
                 items: list[dict[str, Any]] = response.json()["items"]
                 return items

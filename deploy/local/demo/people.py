@@ -20,6 +20,8 @@ PRODUCTS = (
     ("龙井茶 250g", 168), ("普洱茶饼 357g", 258), ("青花茶具", 399), ("茉莉花茶 100g", 58), ("紫砂壶", 880),
     ("保温杯", 129), ("茶叶礼盒", 499), ("竹制茶盘", 220), ("冷泡茶包", 39), ("武夷岩茶 125g", 318),
 )  # fmt: skip
+SLIP_EVERY = 25
+"""So many persons to one whose data somebody typed wrong, or asked for what must not be asked."""
 _START = datetime(2025, 1, 1, tzinfo=UTC)
 _FULL_WIDTH = str.maketrans("0123456789", "０１２３４５６７８９")
 
@@ -85,6 +87,8 @@ def _life(person: Person, rnd: random.Random, reviews: Sequence[tuple[str, int]]
         yield "call", _call(person, rnd, moment)
     if rnd.random() < 0.4:
         yield "web", _review(person, rnd.choice(reviews), rnd, moment)
+    if person.number % SLIP_EVERY == 0:
+        yield CHANNELS[person.number // SLIP_EVERY % len(CHANNELS)], _slip(person, rnd, moment)
 
 
 def _message(person: Person, kind: str, step: str, moment: datetime, **members: Any) -> Submission:
@@ -130,3 +134,13 @@ def _review(person: Person, review: tuple[str, int], rnd: random.Random, moment:
     text, rating = review
     feedback = {"text": text, "rating": rating, "product_code": rnd.choice(PRODUCTS)[0]}
     return _message(person, "feedback", "review", moment, fields={"email": person.email}, feedback=feedback)
+
+
+def _slip(person: Person, rnd: random.Random, moment: datetime) -> Submission:
+    """What a careful door does not let in: a phone too short, a mailbox without @, a day that never was, a question too private."""
+    wrong: dict[str, str] = rnd.choice(
+        ({"phone": person.phone[:-1]}, {"email": person.email.replace("@", " at ")}, {"birth_date": "1990-02-30"}, {"religion": "佛教"})
+    )
+    fields = {"name": person.name, **wrong}
+    identifiers = [{"type": "member_number", "value": person.member_number}]
+    return _message(person, "profile", "slip", moment, fields=fields, identifiers=identifiers)

@@ -109,7 +109,7 @@ class Demo:
 
         for name, kind, trust in _SOURCES:
             key = await _open_door(self._clients["intake"], name, kind, trust)
-            self._doors[name] = Door(self._clients["intake"], key, self._figures[name], advance)
+            self._doors[name] = Door(self._clients["intake"], key, self._figures[name], advance, resends=name != "app")
         await self._doors["febrl"].send_all(febrl_submissions(self._cache))
         await self._doors["cdnow"].send_all(cdnow_submissions(self._cache))
         generated = list(generated_submissions(self._cache))
