@@ -12,7 +12,8 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 4 * 1024 * 1024
-"""Of one batch, and of all partitions in one fetch: by default the client would hold 4 MiB for each of a topic's partitions."""
+PARTITION_BYTES_MAX = 512 * 1024
+"""The client fetches ahead until it holds so much of every partition: 6 MiB for twelve, some three batches."""
 POLL_WAIT_MS = 3_000
 """A poll returns with the first records; an empty one waits longer than the hosting loop asks for, to cost nothing when idle."""
 IDLE_WAIT_MS = 500

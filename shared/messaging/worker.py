@@ -20,7 +20,7 @@ from shared.contracts.topics import Topic
 from shared.failpoints import mutant
 from shared.messaging.assignment import Assignment, Held, RecordsLost
 from shared.messaging.broker import Broker
-from shared.messaging.fetching import BYTES_MAX, RECORDS_MAX, Fetching, bounded
+from shared.messaging.fetching import BYTES_MAX, PARTITION_BYTES_MAX, RECORDS_MAX, Fetching, bounded
 from shared.messaging.joining import Joining, traceparents
 from shared.messaging.partition import lag_seconds
 from shared.messaging.patience import Patience, Stopping
@@ -95,7 +95,7 @@ class BatchWorker:
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             fetch_max_bytes=BYTES_MAX,
-            max_partition_fetch_bytes=BYTES_MAX,
+            max_partition_fetch_bytes=PARTITION_BYTES_MAX,
             parser=self._parse,
             decoder=_records_of,
             title=f"{group} reads {topic.name}",
