@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
 from collections import Counter
@@ -88,8 +89,8 @@ async def _measure(stack: Stack, bodies: Sequence[bytes], events: int, customers
         intake = f"http://127.0.0.1:{stack.port_of('intake')}"
         answer = await client.post(f"{intake}/v1/channels", json={"id": "benchmark", "kind": "system", "trust": 50}, headers=admin)
         key = {"Authorization": f"Bearer {answer.json()['write_key']}", "Content-Type": "application/json"}
-        median = await _median_of_small_batches(client, intake, key, "alone", lambda: _wait_until_drained(consumers))
-        followed = await _median_of_small_batches(client, intake, key, "followed", lambda: asyncio.sleep(0.1))
+        median = await _median_of_small_batches(stack.port_of("intake"), key, "alone", lambda: _wait_until_drained(consumers))
+        followed = await _median_of_small_batches(stack.port_of("intake"), key, "followed", lambda: asyncio.sleep(0.1))
         idle = await _idle_percent(stack, idle_seconds)
         before, began = cpu_seconds(_state(stack)), time.monotonic()
         peak: dict[str, float] = {}
@@ -113,16 +114,23 @@ async def _wait_until_drained(consumers: list[httpx.AsyncClient]) -> None:
         pass
 
 
-async def _median_of_small_batches(
-    client: httpx.AsyncClient, intake: str, key: dict[str, str], name: str, calm: Callable[[], Awaitable[None]]
-) -> float:
-    """Milliseconds until a batch of 100 is durable, one after the other, each after `calm`."""
+async def _median_of_small_batches(port: int, key: dict[str, str], name: str, calm: Callable[[], Awaitable[None]]) -> float:
+    """Milliseconds until a batch of 100 is durable, one after the other, each after `calm`.
+
+    The standard library's client, since httpx spends 1.5 ms of its own on a request.
+    """
     times = []
+    door = http.client.HTTPConnection("127.0.0.1", port)
     for body in _bodies(({**each, "message_id": f"{name}-{number}"} for number, each in enumerate(cdp_mix(3_000, 500, seed=5))), 100):
         await calm()
         began = time.perf_counter()
-        (await client.post(f"{intake}/v1/submissions:batch", content=body, headers=key)).raise_for_status()
+        door.request("POST", "/v1/submissions:batch", body, key)
+        answer = door.getresponse()
+        answer.read()
         times.append((time.perf_counter() - began) * 1_000)
+        if answer.status != 202:
+            raise RuntimeError(f"intake answered {answer.status}")
+    door.close()
     return sorted(times)[len(times) // 2]
 
 
