@@ -17,8 +17,14 @@ LOG_BYTES_MAX = 8 * 1024 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def _begin(parent: int, niceness: int) -> None:
+    """Runs in the child before exec."""
+    _die_with_parent(parent)
+    os.nice(niceness)
+
+
 def _die_with_parent(parent: int) -> None:
-    """Runs in the child before exec: the kernel kills it when the parent's starting thread ends.
+    """The kernel kills the child when the parent's starting thread ends.
 
     SIGKILL and not SIGTERM: nothing would be left to force a child that does not stop, and every server here recovers from a kill.
     """
@@ -35,6 +41,7 @@ class Child:
 
     Attributes:
         stop_timeout_s: time between SIGTERM and SIGKILL.
+        niceness: added to ours; a nicer process gives way where processors are short.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Child:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     stop_timeout_s: float = 10.0
+    niceness: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, extra: Mapping[str, str] | None = None) -> None:
@@ -56,7 +64,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**os.environ, **self.environment, **(extra or {})},
-                preexec_fn=lambda: _die_with_parent(parent),
+                preexec_fn=lambda: _begin(parent, self.niceness),
                 process_group=0,
             )
 

@@ -18,6 +18,9 @@ from deploy.local.places import Places
 SERVICES = ("intake", "dedup", "profile", "analytics", "privacy")
 USERS = ("installer", "operator", *SERVICES)
 """Of the embedded MongoDB: one that makes users, one for commands, one per service."""
+DOOR = "intake"
+CONSUMER_NICENESS = 5
+"""At the door somebody waits for an answer; what lies in Kafka can be late."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -96,7 +99,8 @@ class Stack:
             "KEHU_NAMESPACE": self.namespace,
             "PYTHONUNBUFFERED": "1",
         }
-        return Child(name, [sys.executable, "-m", f"services.{name}"], self.places.logs / f"{name}.log", environment, ROOT, 12)
+        command, log = [sys.executable, "-m", f"services.{name}"], self.places.logs / f"{name}.log"
+        return Child(name, command, log, environment, ROOT, stop_timeout_s=12, niceness=0 if name == DOOR else CONSUMER_NICENESS)
 
     def assert_ports_free(self) -> None:
         """Refuse to start beside a stranger.
