@@ -12,8 +12,8 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 4 * 1024 * 1024
-PARTITION_BYTES_MAX = 512 * 1024
-"""The client fetches ahead until it holds so much of every partition: 6 MiB for twelve, some three batches."""
+PARTITION_BYTES_MAX = 256 * 1024
+"""The client fetches ahead until it holds so much of every partition: 3 MiB for twelve, more than one full batch."""
 POLL_WAIT_MS = 3_000
 """A poll returns with the first records; an empty one waits longer than the hosting loop asks for, to cost nothing when idle."""
 IDLE_WAIT_MS = 500

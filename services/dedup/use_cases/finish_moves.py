@@ -13,7 +13,7 @@ from shared.failpoints import failpoint
 from shared.messaging import OutboxRelay, enqueue
 from shared.storage import Store, Transaction, TransientError
 
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
 
 
 class FinishMoves:
