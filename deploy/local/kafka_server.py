@@ -48,6 +48,14 @@ Configuration:
 """
 
 
+def new_cluster_id() -> str:
+    """In Kafka's form: a random UUID in 22 characters. Not one that begins with a dash, one in 64: the formatter takes it for an option."""
+    while True:
+        drawn = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not drawn.startswith("-"):
+            return drawn
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
     """One embedded broker.
@@ -84,8 +92,7 @@ class KafkaServer:
         return Child("kafka", command, self.log, folder=self.folder, stop_timeout_s=20)
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java(["-Xshare:auto"]), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._settings)]
+        command = [*self._java(["-Xshare:auto"]), "kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(self._settings)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise RuntimeError(f"Kafka could not format its folder: {(done.stderr or done.stdout).strip()[-500:]}")

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.local import places
 from deploy.local.kafka_jars import JarsUnavailable, assert_one_kafka_version
+from deploy.local.kafka_server import new_cluster_id
 from deploy.local.requirements import MissingServer
 from deploy.local.stack import Stack, passwords
 from shared import folders
@@ -58,6 +59,12 @@ def test_passwords_are_drawn_once_and_kept_from_others(tmp_path):
     assert len(set(first.values())) == 7
     assert place.credentials.stat().st_mode & 0o777 == 0o600
     assert place.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cluster_id_never_looks_like_an_option():
+    drawn = {new_cluster_id() for _ in range(1_000)}
+    assert len(drawn) == 1_000
+    assert all(len(each) == 22 and not each.startswith("-") for each in drawn)
 
 
 def test_a_mix_of_kafka_versions_is_refused():
