@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from shared.contracts.ids import event_id
 from shared.contracts.privacy import ErasureReceipt, ErasureRequested, KeysDestroyed
 from shared.contracts.topics import SUBMISSIONS
 from shared.failpoints import failpoint
-from shared.messaging import Batch, Broker, Effects, Handler, OutboxRelay, Record, enqueue
+from shared.messaging import OF_DOORS, Batch, Broker, Effects, Handler, OutboxRelay, Record, enqueue
 from shared.storage import DeleteMany, Store, Transaction, UpdateMany, UpdateOne
 
 _POLL_SECONDS = 0.1
@@ -36,13 +35,17 @@ class AnswerErasure:
 
     async def _drain(self) -> None:
         """Returns once every submission accepted before the call, here or by a process that has died, is in Kafka."""
-        before = f"writer:{time.time_ns():020d}"
         await self._writer.settled()
-        await self._relay.drain()
-        # A dead process cannot answer; what it left is published by whoever takes it over, so wait for that as well.
-        waiting = {"_id": {"$gte": "writer:", "$lt": before}}
-        while await self._store.collection(OUTBOX).find_one(waiting, projection={"_id": 1}) is not None:  # noqa: ASYNC110 - other processes drain it
+        # Exactly what waits now: later submissions need not be below the barrier, and under load some would always wait. What a dead process
+        # left is among it, whatever its clock said, and published by whoever takes it over.
+        waiting = await self._still_waiting({"_id": {"$gte": OF_DOORS}})
+        while waiting:
+            self._relay.wake()
             await asyncio.sleep(_POLL_SECONDS)
+            waiting = await self._still_waiting({"_id": {"$in": waiting}})
+
+    async def _still_waiting(self, wanted: Mapping[str, Any]) -> list[str]:
+        return [each["_id"] for each in await self._store.collection(OUTBOX).find(wanted, projection=["_id"])]
 
     async def _answer(self, event: ErasureRequested, record: Record) -> None:
         offsets = await self._broker.end_offsets(SUBMISSIONS)
@@ -52,6 +55,7 @@ class AnswerErasure:
             stage="drained",
             instance=self._instance,
             live_instances=await self._relay.live_instances(),
+            attempt=event.attempt,
             offsets={str(partition): offset for partition, offset in offsets.items()},
         )
         outgoing = Outgoing(

@@ -38,12 +38,17 @@ class ConsentsChanged(Event, frozen=True, kw_only=True):
 
 
 class ErasureRequested(Event, frozen=True, kw_only=True):
-    """Step 1: every live intake process drains its outbox and answers with the end offsets of the submissions topic."""
+    """Step 1: every live intake process drains its outbox and answers with the end offsets of the submissions topic.
+
+    Attributes:
+        attempt: how often this was asked, from 1; answers repeat it.
+    """
 
     topic: ClassVar[str] = REQUESTS_TOPIC
     type: ClassVar[str] = "privacy.erasure-requested.v1"
     request_id: UUID
     customer_id: UUID
+    attempt: int = 1
 
 
 class ErasureBarrierSet(Event, frozen=True, kw_only=True):
@@ -83,6 +88,7 @@ class ErasureReceipt(Event, frozen=True, kw_only=True):
         stage: `drained` (intake only) or `erased`.
         instance: the process that answers; of `drained` receipts one per live process is awaited.
         live_instances: on `drained`: every intake process alive by the ledger of leases.
+        attempt: on `drained`: which asking this answers.
         offsets: on `drained`: end offsets of the submissions topic after the drain, by partition number as text.
         counts: what was erased, by collection or topic.
         key_ids: keys that sealed what the holder held, this part of them.
@@ -95,6 +101,7 @@ class ErasureReceipt(Event, frozen=True, kw_only=True):
     stage: Literal["drained", "erased"]
     instance: str = ""
     live_instances: tuple[str, ...] = ()
+    attempt: int = 1
     offsets: dict[str, int] = {}
     counts: dict[str, int] = {}
     key_ids: tuple[UUID, ...] = ()

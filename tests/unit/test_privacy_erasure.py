@@ -94,6 +94,23 @@ def test_a_process_that_died_is_no_longer_awaited_once_the_living_answer_again()
     assert next_step(Erasure(Stage.DRAINING, NOW, 2), alone, NOW) == SetBarrier({"0": 9})
 
 
+def test_processes_that_died_one_after_another_hold_no_erasure_up():
+    """P1 dies unanswered; P2 starts within its lease, names it, answers and dies; P3 alone goes on."""
+    died = Drained(frozenset({"P1", "P2"}), {"0": 5}, attempt=1)
+    received = Received(drained={"P2": died})
+    assert next_step(Erasure(Stage.DRAINING, NOW), received, NOW + REPEAT_AFTER) == AskAgain(2)
+    answered = replace(received, drained={"P2": died, "P3": Drained(frozenset({"P3"}), {"0": 7}, attempt=2)})
+    assert answered.undrained == []
+    assert next_step(Erasure(Stage.DRAINING, NOW, 2), answered, NOW) == SetBarrier({"0": 7})
+
+
+def test_an_answer_to_an_earlier_asking_is_not_taken_for_one_to_the_last():
+    """Who is named alive by the last asking must have drained for it."""
+    received = Received(drained={"a": Drained(frozenset("ab"), {"0": 5}, attempt=2), "b": Drained(frozenset("b"), {"0": 4}, attempt=1)})
+    assert received.undrained == ["b"]
+    assert next_step(Erasure(Stage.DRAINING, NOW, 2), received, NOW) is None
+
+
 def test_no_answer_at_all_is_asked_for_again():
     assert next_step(Erasure(Stage.DRAINING, NOW), Received(), NOW + timedelta(minutes=1)) == AskAgain(2)
 

@@ -39,10 +39,12 @@ class Drained:
     Attributes:
         live: intake processes alive at that moment, by the ledger of leases.
         offsets: end offset of the submissions topic by partition.
+        attempt: which asking it answered.
     """
 
     live: frozenset[str]
     offsets: Mapping[str, int]
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,13 @@ class Received:
 
     @property
     def undrained(self) -> list[str]:
-        """Intake processes named as live that have not answered."""
-        named = {name for answer in self.drained.values() for name in answer.live}
-        return sorted(named - self.drained.keys())
+        """Intake processes named as live that have not answered.
+
+        Only answers to the last asking that has any count: who has died since goes on naming others that have died as well.
+        """
+        last = max((answer.attempt for answer in self.drained.values()), default=1)
+        answers = {name: answer for name, answer in self.drained.items() if answer.attempt == last}
+        return sorted({name for answer in answers.values() for name in answer.live} - answers.keys())
 
     def missing(self, holder: str) -> list[int]:
         """Parts the holder still owes; [1] while it has said nothing at all."""

@@ -68,6 +68,7 @@ class Receipt:
     part: int = 1
     parts: int = 1
     live: tuple[str, ...] = ()
+    attempt: int = 1
     offsets: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     key_ids: tuple[UUID, ...] = ()
@@ -87,7 +88,7 @@ def received(receipts: Iterable[Receipt]) -> Received:
     unspent = 0
     for receipt in receipts:
         if receipt.stage == "drained":
-            drained[receipt.place] = Drained(frozenset(receipt.live) or frozenset({receipt.place}), receipt.offsets)
+            drained[receipt.place] = Drained(frozenset(receipt.live) or frozenset({receipt.place}), receipt.offsets, receipt.attempt)
         elif receipt.stage == "erased":
             erased[receipt.holder] = erased.get(receipt.holder, frozenset()) | {receipt.part}
             parts[receipt.holder] = max(receipt.parts, parts.get(receipt.holder, 1))

@@ -130,6 +130,7 @@ def of_receipt(receipt: Receipt) -> Document:
         "part": receipt.part,
         "parts": receipt.parts,
         "live": list(receipt.live),
+        "attempt": receipt.attempt,
         "offsets": dict(receipt.offsets),
         "counts": dict(receipt.counts),
         "keys": [each.bytes for each in receipt.key_ids],
@@ -146,11 +147,12 @@ def to_receipt(document: Document) -> Receipt:
         document["place"],
         document["part"],
         document["parts"],
-        tuple(document["live"]),
-        document["offsets"],
-        document["counts"],
-        tuple(UUID(bytes=each) for each in document["keys"]),
-        document["spent"],
+        live=tuple(document["live"]),
+        attempt=document.get("attempt", 1),
+        offsets=document["offsets"],
+        counts=document["counts"],
+        key_ids=tuple(UUID(bytes=each) for each in document["keys"]),
+        spent=document["spent"],
     )
 
 

@@ -16,7 +16,7 @@ from shared.contracts.topics import RECEIPTS, REQUESTS
 
 def erasure_requested(request: Request, attempt: int, now: datetime) -> Outgoing:
     """Step 1. Each attempt has an id of its own, so that nobody takes it for a repeat."""
-    event = ErasureRequested(request_id=request.request_id, customer_id=request.customer_id)
+    event = ErasureRequested(request_id=request.request_id, customer_id=request.customer_id, attempt=attempt)
     return _outgoing(REQUESTS.name, request.request_id, f"erasure-requested:{attempt}", event, now)
 
 

@@ -218,7 +218,17 @@ _NAMES: dict[type[Step], str] = {
 def _receipt(event: ErasureReceipt) -> Receipt:
     place = event.instance if event.stage == "drained" else f"{event.part:04d}"
     return Receipt(
-        event.request_id, event.holder, event.stage, place, event.part, event.parts, event.live_instances, event.offsets, event.counts, event.key_ids
+        event.request_id,
+        event.holder,
+        event.stage,
+        place,
+        event.part,
+        event.parts,
+        live=event.live_instances,
+        attempt=event.attempt,
+        offsets=event.offsets,
+        counts=event.counts,
+        key_ids=event.key_ids,
     )
 
 
