@@ -13,6 +13,7 @@ from services.analytics.domain.cells import Tally, cells_of, cells_of_customer
 from services.analytics.domain.contribution import Contribution, Facts, Line, arrived, erased, moved
 from services.analytics.domain.customer import Customer
 from services.analytics.ports import Arrival, Changes, Keys, Mark, Snapshot
+from shared.contracts.access_parts import cut
 from shared.contracts.dedup import CustomersMerged, SubmissionResolved, SubmissionsErased, SubmissionsMoved
 from shared.contracts.event import Event, Outgoing
 from shared.contracts.ids import event_id
@@ -24,7 +25,6 @@ from shared.sealing import body_aad
 Owner = Callable[[UUID], int]
 Clock = Callable[[], datetime]
 
-ACCESS_PART_ROWS_MAX = 5_000
 AMOUNT_MINOR_MAX = 10**15
 """More than any order; sums of it stay within the database's 64-bit numbers."""
 
@@ -100,9 +100,9 @@ class AnswerAccess:
             key = keys.get(request.request_id)
             if key is None:
                 continue  # The request is closed and its key destroyed: nobody could read an answer.
-            chunks = _chunks(await snapshot.rows_of(request.customer_id))
+            chunks = list(cut(map(msgspec.json.encode, await snapshot.rows_of(request.customer_id)))) or [[]]
             for part, rows in enumerate(chunks, 1):
-                sealed = key.seal(msgspec.json.encode({"contributions": rows}), body_aad(request.request_id, 1))
+                sealed = key.seal(b'{"contributions":[' + b",".join(rows) + b"]}", body_aad(request.request_id, 1))
                 answer = AccessPart(request_id=request.request_id, holder="analytics", part=part, parts=len(chunks), sealed=sealed)
                 answers.append(_answer(arrival, request.request_id, answer, f"analytics-access-part:{part}"))
         return answers
@@ -229,7 +229,3 @@ def _facts_of(submission: Submission) -> Facts:
 
 def _answer(arrival: Arrival, request_id: UUID, event: Event, step: str) -> Outgoing:
     return Outgoing(RECEIPTS_TOPIC, request_id.bytes, event_id(arrival.event_id, step), event, arrival.occurred_at, traceparent=arrival.traceparent)
-
-
-def _chunks(rows: Sequence[Contribution]) -> list[Sequence[Contribution]]:
-    return [rows[start : start + ACCESS_PART_ROWS_MAX] for start in range(0, len(rows), ACCESS_PART_ROWS_MAX)] or [()]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from services.dedup.use_cases.read_signatures import ReadSignatures, rules_of
@@ -14,6 +15,7 @@ from shared.contracts.dedup import CustomersMerged, SubmissionResolved, Submissi
 from shared.contracts.event import Outgoing
 from shared.contracts.intake import SubmissionAccepted
 from shared.contracts.privacy import REQUESTS_TOPIC, AccessPart, AccessRequested, ErasureBarrierSet, ErasureReceipt
+from shared.contracts.submission import Contact
 from shared.contracts.topics import IDENTITIES, RECEIPTS, SUBMISSIONS
 from shared.hosting import Settings
 from shared.messaging import DeadLetters
@@ -188,6 +190,35 @@ async def test_an_access_request_is_answered_with_the_opened_source_records(one:
     records = json.loads(key.unseal(part.sealed, body_aad(request, 1)))["source_records"]
     assert {each["submission_id"] for each in records} == {str(submission_id(0)), str(submission_id(1))}
     assert {each["body"].get("fields", {}).get("name") for each in records} == {"Anna", None}
+
+
+async def test_a_copy_of_somebody_with_long_conversations_comes_in_parts_that_a_broker_takes(one: Rig) -> None:
+    """Sixty of the longest texts that the door lets in: 3.6 MB, where a part holds half a megabyte."""
+    identity: Identity = {"phone": "+8613800000001"}
+    async with one.service():
+        await one.publish([await sealed_long(one, number, identity) for number in range(60)])
+        await until(one.settled)
+        request, customer = uuid4(), (await one.customers())[submission_id(0)]
+        await one.keyring.store.transaction(lambda transaction: one.keyring.create([request], transaction))
+        event = AccessRequested(request_id=request, customer_id=customer)
+        await one.publish([Outgoing(REQUESTS_TOPIC, request.bytes, uuid4(), event, datetime.now(UTC))])
+        await until(lambda: _answered(one))
+    parts = sorted((each for each in await one.events(RECEIPTS) if isinstance(each, AccessPart)), key=lambda each: each.part)
+    key = (await one.keyring.open([request]))[request]
+    assert key is not None
+    opened = [json.loads(key.unseal(each.sealed, body_aad(request, 1)))["source_records"] for each in parts]
+    assert [each.part for each in parts] == list(range(1, parts[0].parts + 1))
+    assert max(len(each.sealed) for each in parts) < 1024 * 1024
+    assert {each["submission_id"] for part in opened for each in part} == {str(submission_id(number)) for number in range(60)}
+
+
+async def sealed_long(one: Rig, number: int, identity: Identity) -> Outgoing:
+    """An accepted contact with a text of 20,000 Chinese characters."""
+    each = submission_id(number)
+    key = (await one.keyring.store.transaction(lambda transaction: one.keyring.create([each], transaction)))[each]
+    body = msgspec.structs.replace(body_of(identity), contact=Contact(medium="call", text="茶" * 20_000))
+    event = SubmissionAccepted(submission=envelope(number, key.seal(msgspec.json.encode(body), body_aad(each, 1))))
+    return Outgoing(SUBMISSIONS.name, each.bytes[:2], each, event, datetime.now(UTC), key_id=each)
 
 
 async def _state(one: Rig, customer: bytes) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.intake.domain import csv_stream
 from services.intake.domain.csv_stream import ROW_BYTES_MAX, CsvRows, Row
 from services.intake.domain.findings import Refused
 from services.intake.domain.mapping import RowReader, read_mapping
@@ -48,6 +53,54 @@ def test_a_quote_that_nobody_closes_does_not_swallow_the_file() -> None:
 
     assert [row.finding.code for row in found if row.finding] == ["unclosed_quote"]
     assert found[-1].cells == ("good",)
+
+
+@pytest.mark.parametrize("cut", [11, 100_000])
+@pytest.mark.parametrize(("bad", "lost"), [('Person 10,5" screen', 0), ('Person 10,"never closed', 1), ('Person 10,"closed"badly', 1)])
+def test_a_stray_quote_costs_its_own_row_at_most_and_the_others_keep_their_numbers(bad: str, lost: int, cut: int) -> None:
+    lines = ["name,note", *(f"Person {number},fine" for number in range(2, 3_001))]
+    lines[9] = bad
+
+    found = rows("\n".join(lines).encode(), cut=cut)
+
+    assert [row.number for row in found] == list(range(1, 3_001))
+    assert [row.number for row in found if row.finding] == [10] * lost
+    assert all(row.cells == (f"Person {row.number}", "fine") for row in found[10:])
+
+
+def test_a_line_without_an_end_is_one_bad_row_and_the_next_line_is_read() -> None:
+    found = rows(b"a\n" + b"x" * (3 * ROW_BYTES_MAX) + b"\ngood\n", cut=10_000)
+
+    assert [row.finding.code if row.finding else row.cells for row in found] == [("a",), "too_large", ("good",)]
+
+
+def test_no_line_is_read_more_than_twice_whatever_the_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes scanned, not seconds: a quote in front of line breaks without end once stopped the door."""
+    scanned = 0
+
+    def counting(line: bytes, is_open: bool, delimiter: bytes) -> bool:
+        nonlocal scanned
+        scanned += len(line)
+        return original(line, is_open, delimiter)
+
+    original = csv_stream._left_open
+    monkeypatch.setattr(csv_stream, "_left_open", counting)
+    content = b'a\n"' + b"\n" * ROW_BYTES_MAX * 2 + b'"x\n' * 1_000 + b'x,"""\n' * 1_000
+
+    list(rows(content, cut=64_000))
+
+    assert scanned <= 2 * len(content)
+
+
+@given(st.lists(st.text(alphabet='ab",\n', max_size=12), max_size=12), st.integers(1, 9))
+def test_what_a_spreadsheet_writes_is_read_as_it_was_in_any_cut(cells: list[str], cut: int) -> None:
+    table = [("head", "more"), *((f"r{number}", cell) for number, cell in enumerate(cells))]
+    written = io.StringIO()
+    csv.writer(written).writerows(table)
+
+    found = rows(written.getvalue().encode(), cut=cut)
+
+    assert [row.cells for row in found] == [tuple(cell.strip() for cell in row) for row in table]
 
 
 def test_empty_lines_count_but_are_no_rows() -> None:

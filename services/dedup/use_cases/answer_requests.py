@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from services.dedup.ports import CustomerRecords
 from shared.contracts import ids
+from shared.contracts.access_parts import cut
 from shared.contracts.event import Outgoing
 from shared.contracts.privacy import RECEIPTS_TOPIC, AccessPart, AccessRequested, ErasureBarrierSet
 from shared.contracts.submission import Submission
@@ -18,8 +18,7 @@ from shared.messaging import Batch, Effects
 from shared.sealing import DataKey, KeyRing, body_aad
 from shared.storage import Transaction
 
-PART_RECORDS_MAX = 200
-"""Source records in one part of a copy; some 1 kB each."""
+KEYS_AT_ONCE = 1_000
 _PART_VERSION = 1
 
 
@@ -44,23 +43,26 @@ class AnswerRequests:
         if key is None:  # The request is over, its key destroyed.
             return []
         submissions = await self._records.of_customer(asked.customer_id, transaction)
-        slices = [submissions[first : first + PART_RECORDS_MAX] for first in range(0, len(submissions), PART_RECORDS_MAX)] or [[]]
-        return [await self._part(asked.request_id, key, number, len(slices), each) for number, each in enumerate(slices, 1)]
+        items = [item for some in _slices(submissions) for item in _opened(some, await self._keyring.open(each.submission_id for each in some))]
+        chunks = list(cut(items)) or [[]]
+        return [self._part(asked.request_id, key, number, len(chunks), each) for number, each in enumerate(chunks, 1)]
 
-    async def _part(self, request_id: UUID, key: DataKey, part: int, parts: int, submissions: Sequence[Submission]) -> Outgoing:
-        keys = await self._keyring.open([each.submission_id for each in submissions])
-        content = msgspec.json.encode({"source_records": list(_opened(submissions, keys))})
-        sealed = key.seal(content, body_aad(request_id, _PART_VERSION))
+    def _part(self, request_id: UUID, key: DataKey, part: int, parts: int, items: Sequence[bytes]) -> Outgoing:
+        sealed = key.seal(b'{"source_records":[' + b",".join(items) + b"]}", body_aad(request_id, _PART_VERSION))
         event = AccessPart(request_id=request_id, holder="dedup", part=part, parts=parts, sealed=sealed)
         return Outgoing(RECEIPTS_TOPIC, request_id.bytes, ids.event_id(request_id, f"dedup-access:{part}"), event, self._clock(), key_id=request_id)
 
 
-def _opened(submissions: Sequence[Submission], keys: Mapping[UUID, DataKey | None]) -> Iterator[dict[str, Any]]:
-    """Each source record as the person may see it: the envelope and the opened body."""
+def _slices(submissions: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
+    return (submissions[first : first + KEYS_AT_ONCE] for first in range(0, len(submissions), KEYS_AT_ONCE))
+
+
+def _opened(submissions: Sequence[Submission], keys: Mapping[UUID, DataKey | None]) -> Iterator[bytes]:
+    """Each source record as the person may see it, as JSON: the envelope and the opened body."""
     for submission in submissions:
         key = keys[submission.submission_id]
         if key is not None:
             plain = key.unseal(submission.sealed, body_aad(submission.submission_id, submission.body_version))
             envelope = msgspec.to_builtins(submission)
             del envelope["sealed"]
-            yield envelope | {"body": msgspec.json.decode(plain)}
+            yield msgspec.json.encode(envelope | {"body": msgspec.Raw(plain)})

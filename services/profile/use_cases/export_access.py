@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,14 +10,13 @@ import msgspec
 
 from services.profile.use_cases.apply_identities import Clock
 from services.profile.use_cases.read_customers import Cursor, Moment, Portrayed, ReadCustomers, cursor_behind
+from shared.contracts.access_parts import cut
 from shared.contracts.event import Outgoing
 from shared.contracts.ids import event_id
 from shared.contracts.privacy import RECEIPTS_TOPIC, AccessPart, AccessRequested
 from shared.sealing import DataKey, KeyRing, body_aad
 
 KINDS = ("profile", "transaction", "contact", "feedback", "behaviour")
-PART_BYTES = 512 * 1024
-"""Sealed and in base64 a part stays below 1 MiB."""
 PAGE = 1_000
 ACCESS_VERSION = 1
 
@@ -47,7 +45,7 @@ class ExportAccess:
         [portrayed] = await self._read.portrayed([customer])
         parts = [msgspec.json.encode(_summary(portrayed))]
         timeline = [msgspec.json.encode(_item(moment)) for moment in await self._whole_timeline(customer.customer_id)]
-        return parts + [b'{"timeline":[' + b",".join(chunk) + b"]}" for chunk in _chunks(timeline)]
+        return parts + [b'{"timeline":[' + b",".join(chunk) + b"]}" for chunk in cut(timeline)]
 
     async def _whole_timeline(self, customer_id: UUID) -> list[Moment]:
         moments: list[Moment] = []
@@ -92,16 +90,3 @@ def _item(moment: Moment) -> dict[str, Any]:
         "order_lines": content and content.order_lines,
         "body": moment.body,
     }
-
-
-def _chunks(items: list[bytes]) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    size = 0
-    for item in items:
-        if chunk and size + len(item) > PART_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(item)
-        size += len(item) + 1
-    if chunk:
-        yield chunk
