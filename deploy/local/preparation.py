@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from shared.storage import Migration
 
 KEYRING = "keyring"
-# Services that never unseal get no keys to unseal with.
-KEYRING_READERS = ("analytics",)
+KEY_ACTIONS = {
+    "intake": ("find", "insert"),
+    "dedup": ("find",),
+    "profile": ("find", "insert"),
+    "analytics": ("find",),
+    "privacy": ("find", "insert", "update"),
+}
+"""Who makes keys, and who may null them. Dedup only opens what intake sealed; analytics only the keys of requests for a copy."""
 OPERATOR_CLUSTER_ACTIONS = ("killAnySession", "getParameter", "listDatabases", "fsync")
 
 
@@ -37,8 +43,7 @@ def service_grants(namespace: str, service: str) -> list[Grant]:
     """Everything in the service's own database; of the key ring only what its part needs: only privacy may destroy a key."""
     keyring = namespace + KEYRING
     grants = [Grant(namespace + service, READ_WRITE), Grant(keyring, ("listCollections", "listIndexes"))]
-    key_actions = ("find",) if service in KEYRING_READERS else ("find", "insert", "update") if service == "privacy" else ("find", "insert")
-    grants.append(Grant(keyring, key_actions, "keys"))
+    grants.append(Grant(keyring, KEY_ACTIONS[service], "keys"))
     grants += [Grant(keyring, ("find",), name) for name in ("floor", "rotations", "migrations")]
     return grants
 

@@ -10,12 +10,15 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner, Result
 
+from deploy.local.cli import app
 from deploy.local.stack import Stack
 from deploy.local.sweep import Places, sweep
 from deploy.local.throwaway_stack import running_stack
@@ -210,6 +213,30 @@ def test_a_file_lists_its_bad_rows_by_number_strips_private_columns_and_goes_on(
     assert report["stripped"] == {"fields.hobbies": 1}
     assert report["unmapped_columns"] == ["other"]
     door.accepted, door.stripped = door.accepted + 3, door.stripped + 1
+
+
+def submit(door: Door, file: Path) -> Result:
+    environment = {"KEHU_DATA_FOLDER": str(door.stack.places.root), "KEHU_KAFKA_BOOTSTRAP_SERVERS": None, "KEHU_MONGODB_URI": None}
+    return CliRunner().invoke(app, ["submit", str(file), "--channel", "lines"], env=environment)
+
+
+def test_a_file_of_json_lines_lists_its_bad_rows_goes_on_and_can_be_sent_again(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    large = [json.dumps(person(note=f"{KEPT} " + "x" * 4_000)) for _ in range(600)]  # 2.4 MB: more than the door takes at once
+    lines = [json.dumps(person()), "{no JSON", json.dumps(private()), json.dumps(person() | {"message_id": "own"}), *large]
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+
+    first, again = submit(door, file), submit(door, file)
+    file.write_text(json.dumps(person() | {"message_id": "own"}) + "\n", "utf-8")
+    changed = submit(door, file)
+
+    assert "accepted 602, duplicate 0, quarantined 0, refused 2" in first.stdout, first.output
+    assert "row 2: malformed_json" in first.stdout
+    assert "row 3: forbidden_field fields.hobbies" in first.stdout
+    assert "accepted 0, duplicate 602, quarantined 0, refused 2" in again.stdout, again.output
+    assert "row 1: payload_differs" in changed.stdout, changed.output
+    assert [each.exit_code for each in (first, again, changed)] == [1, 1, 1]
+    door.accepted, door.forbidden = door.accepted + 602, door.forbidden + 2
 
 
 def test_afterwards_only_what_was_let_in_is_kept_refusals_are_counted_and_no_private_value_is_anywhere(door: Door) -> None:
