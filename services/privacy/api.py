@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from services.privacy.domain import access as access_rules
 from services.privacy.domain import erasure
 from services.privacy.domain.requests import COLLECTING, EXPIRED, Request, received
 from services.privacy.mongo import MongoLedger, MongoRequestBook
-from services.privacy.use_cases.requests import ConflictingRequest, OpenRequest, ReadConsents, ReadExport
+from services.privacy.use_cases.requests import ConflictingRequest, NoteExportRead, OpenRequest, ReadConsents, ReadExport
 from shared.access import Access, Principal
 from shared.hosting.problem import Problem, ProblemBody
 
@@ -44,6 +45,7 @@ class Doors:
     open_request: OpenRequest
     read_consents: ReadConsents
     read_export: ReadExport
+    note_export_read: NoteExportRead
     wake_relay: Callable[[], object]
 
 
@@ -87,6 +89,8 @@ def _add_requests(routes: APIRouter, doors: Doors) -> None:
 
 
 def _add_answers(routes: APIRouter, doors: Doors) -> None:
+    manager = Depends(doors.access.require("request:manage"))
+
     @routes.get("/requests/{request_id}/certificate", responses={409: NOT_YET}, dependencies=[Depends(doors.access.require("certificate:read"))])
     async def read_certificate(request_id: UUID) -> dict[str, Any]:
         """The newest revision of the signed certificate; verifiable offline."""
@@ -97,11 +101,9 @@ def _add_answers(routes: APIRouter, doors: Doors) -> None:
         newest: dict[str, Any] = certificate["revisions"][-1]
         return newest
 
-    @routes.get(
-        "/requests/{request_id}/export", responses={409: NOT_YET, 410: EXPIRED_ANSWER}, dependencies=[Depends(doors.access.require("request:manage"))]
-    )
-    async def read_export(request_id: UUID) -> dict[str, Any]:
-        """Everything that is held about the person, while it is fresh."""
+    @routes.get("/requests/{request_id}/export", responses={409: NOT_YET, 410: EXPIRED_ANSWER})
+    async def read_export(request_id: UUID, principal: Principal = manager) -> StreamingResponse:
+        """Everything that is held about the person, while it is fresh; sent part by part. Cut off if the person is erased meanwhile."""
         request = await _known(doors, request_id, kind="access")
         if request.stage == COLLECTING:
             raise Problem(409, "not_yet", "Not every holder has answered yet; see the pending items.", "部分数据持有方尚未答复，请查看待处理事项。")
@@ -110,7 +112,8 @@ def _add_answers(routes: APIRouter, doors: Doors) -> None:
             raise Problem(
                 410, "expired", "The export is no longer fresh and was destroyed; open a new request.", "导出已过期并销毁，请重新提交请求。"
             )
-        return export
+        await doors.note_export_read(request, principal.id)
+        return StreamingResponse(export, media_type="application/json")
 
 
 def _add_consents(routes: APIRouter, doors: Doors) -> None:
@@ -156,7 +159,7 @@ async def _pending_of_access(doors: Doors, request: Request) -> list[str]:
     if request.stage != COLLECTING:
         return []
     parts: dict[str, dict[int, int]] = {}
-    for holder, part, total, _ in await doors.book.access_parts(request.request_id):
+    for holder, part, total in await doors.book.access_parts(request.request_id):
         parts.setdefault(holder, {})[part] = total
     return access_rules.pending(parts)
 

@@ -10,7 +10,7 @@ from services.privacy.broker import build_workers
 from services.privacy.migrations import MIGRATIONS
 from services.privacy.mongo import MongoLedger, MongoRequestBook
 from services.privacy.use_cases.consents import RecordConsents
-from services.privacy.use_cases.requests import AnswerAccess, OpenRequest, ReadConsents, ReadExport
+from services.privacy.use_cases.requests import AnswerAccess, NoteExportRead, OpenRequest, ReadConsents, ReadExport
 from services.privacy.use_cases.saga import Saga
 from shared.contracts.event import Outgoing
 from shared.hosting import ServiceApp, ServiceContext, Settings
@@ -45,6 +45,7 @@ async def build(settings: Settings) -> ServiceApp:
         open_request=OpenRequest(book, keys, _enqueue(store), store.transaction, now),
         read_consents=read_consents,
         read_export=ReadExport(book, keys),
+        note_export_read=NoteExportRead(book, store.transaction, now),
         wake_relay=context.relay.wake,
     )
     workers = build_workers(

@@ -144,8 +144,12 @@ class RequestBook(Protocol):
         """Keeps the first of each part."""
         ...
 
-    async def access_parts(self, request_id: UUID, transaction: Transaction | None = None) -> list[tuple[str, int, int, bytes]]:
-        """Holder, part, parts, sealed content."""
+    async def access_parts(self, request_id: UUID, transaction: Transaction | None = None) -> list[tuple[str, int, int]]:
+        """Holder, part, parts: what has come, without its content."""
+        ...
+
+    async def access_content(self, request_id: UUID, holder: str, part: int) -> bytes | None:
+        """The sealed content of one part, or None if it is not there."""
         ...
 
     async def delete_access_parts(self, request_id: UUID, transaction: Transaction) -> None:

@@ -18,7 +18,7 @@ from services.privacy.migrations import MIGRATIONS
 from services.privacy.mongo import MongoLedger, MongoRequestBook
 from services.privacy.use_cases import consents, saga
 from services.privacy.use_cases.consents import RecordConsents
-from services.privacy.use_cases.requests import AnswerAccess, ConflictingRequest, OpenRequest, ReadConsents, ReadExport
+from services.privacy.use_cases.requests import AnswerAccess, ConflictingRequest, ExportCutOff, OpenRequest, ReadConsents, ReadExport
 from services.privacy.use_cases.saga import Saga
 from shared.contracts import ids
 from shared.contracts.dedup import SubmissionResolved, SubmissionsErased, SubmissionsMoved
@@ -406,14 +406,20 @@ async def test_an_export_holds_every_part_and_our_own_consents_and_lapses(instal
     # when
     request = await collect_export(installation, customer)
     # then
-    export = await ReadExport(installation.book, installation.keys)(request)
-    assert export is not None
+    read = ReadExport(installation.book, installation.keys)
+    pieces = await read(request)
+    assert pieces is not None
+    export = json.loads(b"".join([piece async for piece in pieces]))
     assert [part["canary"] for part in export["holders"]["profile"]] == ["profile-1", "profile-2"]
     assert export["holders"]["privacy"][0]["purposes"]["marketing"]["state"] == "granted"
     # and when it is no longer fresh
+    cut_off = await read(request)
+    assert cut_off is not None
     installation.now += timedelta(days=7)
     assert await installation.tick(installation.saga.pass_over_open)
     # then
+    with pytest.raises(ExportCutOff):
+        _ = [piece async for piece in cut_off]
     assert await installation.keys.open([request.request_id]) == {request.request_id: None}
     assert await installation.book.access_parts(request.request_id) == []
 

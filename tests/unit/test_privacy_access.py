@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from services.privacy.domain.access import due_on, export, pending
+from services.privacy.domain.access import due_on, in_order, pending
 
 
 def test_every_holder_owes_at_least_one_part():
@@ -15,7 +15,12 @@ def test_a_missing_part_in_the_middle_is_named():
 
 
 def test_parts_stand_in_order_whatever_order_they_came_in():
-    assert export([("dedup", 2, "b"), ("profile", 1, "p"), ("dedup", 1, "a")])["dedup"] == ["a", "b"]
+    assert in_order([("dedup", 2), ("profile", 1), ("dedup", 10), ("dedup", 1)]) == {
+        "dedup": [1, 2, 10],
+        "profile": [1],
+        "analytics": [],
+        "privacy": [],
+    }
 
 
 def test_a_request_is_due_after_thirty_days():

@@ -37,13 +37,17 @@ def submit(
 
 
 def customer(
-    who: Annotated[str, typer.Argument(help="Customer id, phone number or e-mail address.")],
+    who: Annotated[
+        str, typer.Argument(help="Customer id, phone number or e-mail address. Left out, it is asked for and stays out of the shell's history.")
+    ] = "",
     unmask: Annotated[bool, typer.Option("--unmask", help="Show values in clear, as a steward.")] = False,
 ) -> None:
     """Print what is known about a customer; values are masked unless asked for."""
     from deploy.local.client import ServiceClient
 
-    with ServiceClient(Connection.open(), "profile", ["steward"] if unmask else ["front_desk"]) as profile:
+    connection = Connection.open()
+    who = who or typer.prompt("customer id, phone or e-mail", hide_input=True, err=True)
+    with ServiceClient(connection, "profile", ["steward"] if unmask else ["front_desk"]) as profile:
         found = find_customer(profile, who)
     if found == {"customers": []}:
         raise CommandFailed("nobody is known by that", "没有找到对应的客户")

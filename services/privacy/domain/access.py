@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
 
 HOLDERS = ("dedup", "profile", "analytics", "privacy")
 FRESH_DAYS = 7
@@ -33,9 +32,9 @@ def _missing(received: Mapping[int, int]) -> list[tuple[int, int]]:
     return [(part, total) for part in range(1, total + 1) if part not in received]
 
 
-def export(parts: Iterable[tuple[str, int, Any]]) -> dict[str, list[Any]]:
-    """Opened parts as one document: holder -> its parts in order."""
-    document: dict[str, list[Any]] = {holder: [] for holder in HOLDERS}
-    for holder, _, content in sorted(parts, key=lambda part: part[:2]):
-        document.setdefault(holder, []).append(content)
-    return document
+def in_order(parts: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """The order of an export: holder -> the numbers of its parts, also of holders that sent none."""
+    order: dict[str, list[int]] = {holder: [] for holder in HOLDERS}
+    for holder, part in sorted(parts):
+        order.setdefault(holder, []).append(part)
+    return order

@@ -89,12 +89,17 @@ class MongoRequestBook:
         """Keeps the first of each part."""
         document = {"request": request_id.bytes, "holder": holder, "part": part, "parts": parts, "sealed": sealed}
         change = {"$setOnInsert": document}
-        await self._parts.update_one({"_id": f"{request_id.hex}:{holder}:{part:04d}"}, change, upsert=True, transaction=transaction)
+        await self._parts.update_one({"_id": _part_id(request_id, holder, part)}, change, upsert=True, transaction=transaction)
 
-    async def access_parts(self, request_id: UUID, transaction: Transaction | None = None) -> list[tuple[str, int, int, bytes]]:
-        """Holder, part, parts, sealed content."""
-        found = await self._parts.find({"request": request_id.bytes}, sort=[("_id", 1)], transaction=transaction)
-        return [(each["holder"], each["part"], each["parts"], each["sealed"]) for each in found]
+    async def access_parts(self, request_id: UUID, transaction: Transaction | None = None) -> list[tuple[str, int, int]]:
+        """Holder, part, parts."""
+        found = await self._parts.find({"request": request_id.bytes}, projection={"sealed": 0}, sort=[("_id", 1)], transaction=transaction)
+        return [(each["holder"], each["part"], each["parts"]) for each in found]
+
+    async def access_content(self, request_id: UUID, holder: str, part: int) -> bytes | None:
+        """The sealed content of one part."""
+        found = await self._parts.find_one({"_id": _part_id(request_id, holder, part)}, projection=["sealed"])
+        return None if found is None else bytes(found["sealed"])
 
     async def delete_access_parts(self, request_id: UUID, transaction: Transaction) -> None:
         """Deletes the export's content."""
@@ -169,3 +174,7 @@ class MongoRequestBook:
     async def forget_closed(self, key_ids: Sequence[UUID], transaction: Transaction) -> None:
         """Drops closed keys that a rotation made final."""
         await self._closed.delete_many({"_id": {"$in": [each.bytes for each in key_ids]}}, transaction=transaction)
+
+
+def _part_id(request_id: UUID, holder: str, part: int) -> str:
+    return f"{request_id.hex}:{holder}:{part:04d}"

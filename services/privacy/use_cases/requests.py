@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from services.privacy.domain import access
+from services.privacy.domain.audit import Entry
 from services.privacy.domain.consents import LedgerRow, in_force
 from services.privacy.domain.erasure import Stage
 from services.privacy.domain.requests import COLLECTING, READY, Kind, Request
@@ -20,7 +21,7 @@ from shared.contracts.event import Outgoing
 from shared.contracts.privacy import AccessRequested
 from shared.failpoints import failpoint
 from shared.messaging import Batch, Effects
-from shared.sealing import body_aad
+from shared.sealing import DataKey, body_aad
 from shared.storage import Transaction
 
 T = TypeVar("T")
@@ -157,24 +158,63 @@ class AnswerAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteExportRead:
+    """Who took a copy of a person away is entered in the audit chain, before the copy leaves."""
+
+    book: RequestBook
+    run: RunInTransaction[Any]
+    clock: Callable[[], datetime]
+
+    async def __call__(self, request: Request, reader: str) -> None:
+        """Durable when it returns.
+
+        Args:
+            reader: id of the principal; opaque.
+        """
+
+        async def note(transaction: Transaction) -> None:
+            position, previous = await self.book.audit_head(transaction)
+            entry = Entry(position + 1, previous, f"export-read by {reader}", str(request.request_id), "", self.clock().isoformat())
+            await self.book.append_audit(entry, transaction)
+
+        await self.run(note)
+
+
+class ExportCutOff(Exception):
+    """A part of an export is gone while it is read: the person was erased, or the export is no longer fresh. What was sent is not all."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadExport:
-    """Opens a finished access export; nothing is kept in clear."""
+    """Opens a finished access export part by part; nothing is kept in clear, and no more than one part is in memory."""
 
     book: RequestBook
     keys: Keys
 
-    async def __call__(self, request: Request) -> dict[str, Any] | None:
-        """The document, or None once the export is no longer fresh or not yet complete."""
+    async def __call__(self, request: Request) -> AsyncIterator[bytes] | None:
+        """The document as JSON in pieces, or None once the export is no longer fresh or not yet complete."""
         key = (await self.keys.open([request.request_id])).get(request.request_id) if request.stage == READY else None
         if key is None:
             return None
-        aad = body_aad(request.request_id, _PART_VERSION)
-        parts = await self.book.access_parts(request.request_id)
-        holders = access.export((holder, part, json.loads(key.unseal(sealed, aad))) for holder, part, _, sealed in parts)
-        return {
+        return self._document(request, key, [(holder, part) for holder, part, _ in await self.book.access_parts(request.request_id)])
+
+    async def _document(self, request: Request, key: DataKey, parts: Sequence[tuple[str, int]]) -> AsyncIterator[bytes]:
+        head = {
             "request_id": str(request.request_id),
             "customer_id": str(request.customer_id),
             "requested_at": request.opened_at.isoformat(),
             "fresh_until": access.fresh_until(request.opened_at).isoformat(),
-            "holders": holders,
         }
+        yield json.dumps(head).encode()[:-1] + b', "holders": {'
+        for place, (holder, numbers) in enumerate(access.in_order(parts).items()):
+            yield (b", " if place else b"") + json.dumps(holder).encode() + b": ["
+            for number in numbers:
+                yield (b", " if number != numbers[0] else b"") + await self._part(request.request_id, key, holder, number)
+            yield b"]"
+        yield b"}}"
+
+    async def _part(self, request_id: UUID, key: DataKey, holder: str, part: int) -> bytes:
+        sealed = await self.book.access_content(request_id, holder, part)
+        if sealed is None:
+            raise ExportCutOff
+        return key.unseal(sealed, body_aad(request_id, _PART_VERSION))

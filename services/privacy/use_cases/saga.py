@@ -183,7 +183,7 @@ class Saga:
         if request.stage != COLLECTING:
             return False
         parts: dict[str, dict[int, int]] = {}
-        for holder, part, total, _ in await self.book.access_parts(request.request_id, transaction):
+        for holder, part, total in await self.book.access_parts(request.request_id, transaction):
             parts.setdefault(holder, {})[part] = total
         if access.pending(parts):
             return False
