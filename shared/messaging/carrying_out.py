@@ -45,6 +45,9 @@ class CarryingOut:
         still = {raw.offset for raw, _ in result.dead} | {raw.offset for raw in result.parked}
         await self._letters.bulk([DeleteOne({"_id": each.id}) for each in letters if each.offset not in still], transaction=transaction)
         await self._set_aside(result, transaction)
+        if self._work.topic.park_keys:
+            # More may have been parked behind these keys than one pass takes, and since somebody asked for it.
+            await dead_letters.DeadLetters(self._work.store).release_unblocked({each.key for each in letters}, transaction)
         return messages
 
     async def effects(self, effects: Effects, transaction: Transaction) -> list[Message]:

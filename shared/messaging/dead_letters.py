@@ -144,7 +144,19 @@ class DeadLetters:
         customer's key but holds another's submission stays. Nothing is redriven.
         """
         erasures = [(each.event_id, each.event) for each in records if isinstance(each.event, SubmissionsErased)]
-        return {event_id: await self._rows.delete_many(_reached_by(event), transaction=transaction) for event_id, event in erasures}
+        gone = {event_id: await self._rows.delete_many(_reached_by(event), transaction=transaction) for event_id, event in erasures}
+        await self.release_unblocked([each.key for each in records if isinstance(each.event, SubmissionsErased)], transaction)
+        return gone
+
+    async def release_unblocked(self, keys: Iterable[bytes], transaction: Transaction) -> None:
+        """Redrives what is parked behind these keys and no longer waits for anything: a key without a dead letter must not stay blocked."""
+        wanted = {"key": {"$in": list(keys)}}
+        if not wanted["key"]["$in"]:
+            return
+        held = await self._rows.find(wanted, projection=["group", "topic", "partition", "key", "state"], transaction=transaction)
+        waiting = {_lane(each) for each in held if each["state"] != "parked"}
+        free = [each["_id"] for each in held if each["state"] == "parked" and _lane(each) not in waiting]
+        await self._rows.update_many({"_id": {"$in": free}}, {"$set": {"state": "redrive"}}, transaction=transaction)
 
     async def _release(self, discarded: DeadLetter) -> None:
         """What waited only for the discarded record goes on."""
@@ -157,6 +169,11 @@ def _with_followers(found: DeadLetter) -> dict[str, Any]:
     if found.topic not in _PARKING_TOPICS:
         return {"_id": found.id}
     return {"group": found.group, "topic": found.topic, "partition": found.partition, "key": found.key}
+
+
+def _lane(row: Document) -> tuple[Any, ...]:
+    """What a record waits in: its key within its partition."""
+    return row["group"], row["topic"], row["partition"], row["key"]
 
 
 def _reached_by(event: SubmissionsErased) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from msgspec.structs import replace as replace_struct
 
+from shared.contracts.dedup import SubmissionsErased
 from shared.contracts.topics import DEAD_LETTERS, IDENTITIES, SUBMISSIONS
-from shared.messaging import Batch, Broker, DeadLetters, Effects, OutboxRelay, consumed_positions, enqueue
+from shared.messaging import Batch, Broker, DeadLetters, Effects, OutboxRelay, Record, carrying_out, consumed_positions, enqueue
 from shared.messaging.assignment import RecordsLost
 from shared.messaging.outbox import BODY_BYTES_MAX, Message, MessageTooLarge, messages_of
 from shared.messaging.partitioner import partition_of
@@ -332,6 +333,39 @@ async def test_discarding_a_dead_letter_releases_what_waits_behind_it(one: Rig) 
         assert await letters.discard((await letters.list(state="dead"))[0].id)
         await until(lambda: _counted(letters, {}))
     assert await _order(one, KEY_A) == [2, 3]
+
+
+async def test_what_was_parked_while_a_redrive_was_asked_for_does_not_stay_behind(one: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one pass takes, so that the last of them meet neither a dead letter nor a redriven one that would bring them along."""
+    monkeypatch.setattr(carrying_out, "REDRIVE_RECORDS_MAX", 2)
+    await one.store.create_collection("order")
+    ledger, letters = Ledger(), DeadLetters(one.store)
+    ledger.rejected = {(KEY_A, 1)}
+    await one.broker.publish([resolved(number, KEY_A) for number in range(1, 6)])
+    async with one.running(one.worker(ledger, IDENTITIES)):
+        await until(lambda: _counted(letters, {"dead": 1, "parked": 4}))
+        ledger.rejected = set()
+        await one.store.collection("dead_letters").update_one({"state": "dead"}, {"$set": {"state": "redrive"}})
+        await until(lambda: _counted(letters, {}))
+    assert await _order(one, KEY_A) == [1, 2, 3, 4, 5]
+
+
+async def test_an_erasure_leaves_no_record_parked_behind_nothing(one: Rig) -> None:
+    """A submission that lies behind the erased customer's dead letter, but is another's by now, goes on."""
+    ledger, letters = Ledger(), DeadLetters(one.store)
+    await one.store.create_collection("order")
+    erased, moved = (replace(resolved(number, KEY_A), key_id=submission(number).key_id) for number in (1, 2))
+    ledger.rejected = {(KEY_A, 1)}
+    await one.broker.publish([erased, moved])
+    async with one.running(one.worker(ledger, IDENTITIES)):
+        await until(lambda: _counted(letters, {"dead": 1, "parked": 1}))
+        assert erased.key_id is not None
+        event = SubmissionsErased(request_id=UUID(int=9), customer_id=UUID(bytes=KEY_A), submission_ids=(erased.key_id,), part=1, parts=1)
+        record = Record(event, KEY_A, 7, UUID(int=7), None, None, 0)
+        forgotten = await one.store.transaction(lambda transaction: letters.forget_erased([record], transaction))
+        await until(lambda: _counted(letters, {}))
+    assert forgotten == {UUID(int=7): 1}
+    assert await _order(one, KEY_A) == [2]
 
 
 async def _counted(letters: DeadLetters, expected: dict[str, int]) -> bool:
