@@ -205,8 +205,8 @@ class Erasures(Protocol):
         """Every id whose alias chain ends at this customer."""
         ...
 
-    async def set_aside(self, transaction: Transaction) -> Sequence[SetAsideRecord]:
-        """Every accepted submission that became a dead letter."""
+    async def set_aside(self, after: str, limit: int, transaction: Transaction) -> Sequence[SetAsideRecord]:
+        """Accepted submissions that became dead letters: a page behind the dead letter `after`."""
         ...
 
     async def attach(self, records: Sequence[SetAsideRecord], holder: UUID, founder: UUID, transaction: Transaction) -> None:

@@ -129,9 +129,10 @@ class DeadLetters:
             await self._release(found)
         return True
 
-    async def of_topic(self, topic: Topic, transaction: Transaction) -> Sequence[DeadLetter]:
-        """Everything set aside from one topic, as the transaction sees it, in order."""
-        return [DeadLetter.of(each) for each in await self._rows.find({"topic": topic.name}, sort=[("_id", 1)], transaction=transaction)]
+    async def of_topic(self, topic: Topic, after: str, limit: int, transaction: Transaction) -> Sequence[DeadLetter]:
+        """What was set aside from one topic, as the transaction sees it: a page behind the dead letter `after`, in order of ids."""
+        wanted = {"_id": {"$gt": after}, "topic": topic.name}
+        return [DeadLetter.of(each) for each in await self._rows.find(wanted, sort=[("_id", 1)], limit=limit, transaction=transaction)]
 
     async def delete(self, dead_letters: Iterable[str], transaction: Transaction) -> None:
         """Deletes these records for good. Nothing that is parked behind one goes on."""

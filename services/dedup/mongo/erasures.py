@@ -54,9 +54,10 @@ class MongoErasures:
             found += frontier
         return tuple(UUID(bytes=each) for each in sorted(found))
 
-    async def set_aside(self, transaction: Transaction) -> Sequence[SetAsideRecord]:
+    async def set_aside(self, after: str, limit: int, transaction: Transaction) -> Sequence[SetAsideRecord]:
         """See the port."""
-        return [SetAsideRecord(each.id, _submission_in(each.value)) for each in await self._letters.of_topic(SUBMISSIONS, transaction)]
+        letters = await self._letters.of_topic(SUBMISSIONS, after, limit, transaction)
+        return [SetAsideRecord(each.id, _submission_in(each.value)) for each in letters]
 
     async def attach(self, records: Sequence[SetAsideRecord], holder: UUID, founder: UUID, transaction: Transaction) -> None:
         """See the port."""

@@ -14,6 +14,9 @@ from shared.sealing import KeyRing
 from shared.storage import Transaction
 
 
+RECORDS_AT_ONCE = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What an erasure finds among the dead letters.
@@ -40,9 +43,13 @@ class FindSetAside:
         Raises:
             KeyStoreUnavailable: wait and try again.
         """
-        records = await self._erasures.set_aside(transaction)
-        if not records:
-            return Found()
+        found, last = Found(), ""
+        while records := await self._erasures.set_aside(last, RECORDS_AT_ONCE, transaction):
+            page, last = await self._of_page(records, holder, transaction), records[-1].letter
+            found = Found(found.theirs + page.theirs, found.unreadable + page.unreadable)
+        return found
+
+    async def _of_page(self, records: Sequence[SetAsideRecord], holder: UUID, transaction: Transaction) -> Found:
         readable, unreadable = await self._readable(records, transaction)
         bearers = await self._identities.bearers({key.token for _, clues in readable for key in clues.keys}, transaction)
         members = [each.signature for each in bearers if each.customer == holder]

@@ -16,6 +16,8 @@ from uuid import UUID
 from services.privacy.domain.audit import canonical, digest_of
 from shared.contracts.privacy import UNREADABLE_DEAD_LETTERS
 
+LASTING = ("topics", "quarantine", "dead letters")
+"""What a rotation does not end."""
 FORMAT = "kehu-erasure-certificate/1"
 SLOT_BITS = 12
 
@@ -70,6 +72,7 @@ def _pending(any_keys: bool, caches_empty_by: str) -> list[str]:
         f"key caches were told to drop the keys; the last copy lapses by {caches_empty_by}",
         "key slots: rotation makes older copies of the wrapped keys unreadable",
         "topics: sealed records go with retention, compacted ones with the next compaction",
+        "quarantine: what the door set aside is nobody's yet; it is sealed and goes when its time is over, 7 days unless set otherwise",
     ]
 
 
@@ -92,7 +95,7 @@ def second_revision(first: Mapping[str, Any], *, rotated_at: datetime, position:
         "revision": 2,
         "supersedes": digest_of(first),
         "unrecoverable_at": final.isoformat(),
-        "pending": [item for item in first["pending"] if item.startswith(("topics", "dead letters"))],
+        "pending": [item for item in first["pending"] if item.startswith(LASTING)],
         "audit": {"position": position, "previous": previous},
     }
 
