@@ -120,6 +120,9 @@ BODIES = [
     (with_order(line={"amount": "much"}), "wrong_type", "order.lines[0].amount"),
     (with_order(line={"quantity": 0}), "wrong_type", "order.lines[0].quantity"),
     (with_order(line={"product_code": "a\tb"}), "text_not_allowed", "order.lines[0].product_code"),
+    (with_order(line={"product_code": f"定制杯 {CANARY} 13800138000"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": f"{CANARY}@example.cn"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": "cup +8613800138000"}), "code_is_personal", "order.lines[0].product_code"),
 ]
 
 
@@ -200,3 +203,8 @@ def test_a_batch_holds_one_to_a_thousand(count: int, refused: bool) -> None:
         assert told.value.first.code == "batch_too_large"
     else:
         assert len(decode_batch(raw)) == count
+
+
+@pytest.mark.parametrize("code", ["6901234567892", "SKU-2026-0001", "绿茶", "cup+saucer"])
+def test_a_product_code_may_be_any_that_is_nobodys(rules: Rules, code: str) -> None:
+    assert accepted(rules, with_order(line={"product_code": code})).order_lines[0].product_code == code

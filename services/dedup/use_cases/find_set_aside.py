@@ -13,7 +13,6 @@ from services.dedup.use_cases.read_signatures import ReadSignatures
 from shared.sealing import KeyRing
 from shared.storage import Transaction
 
-
 RECORDS_AT_ONCE = 200
 
 
