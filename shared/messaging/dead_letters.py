@@ -16,6 +16,7 @@ from shared.messaging.record import RawRecord, Record
 from shared.storage import Document, Store, Transaction, UpdateOne
 
 COLLECTION = "dead_letters"
+ACTS = "dead_letter_acts"
 PARKED = "parked_behind_dead_letter"
 
 State = Literal["dead", "parked", "redrive"]
@@ -90,10 +91,10 @@ def announcement(group: str, topic: str, partition: int, raw: RawRecord, reason:
 
 
 class DeadLetters:
-    """What an operator does with set-aside records. The caller checks rights and writes the audit."""
+    """What an operator does with set-aside records, each act written down with who did it. The caller checks rights."""
 
     def __init__(self, store: Store) -> None:
-        self._rows = store.collection(COLLECTION)
+        self._rows, self._acts = store.collection(COLLECTION), store.collection(ACTS)
 
     async def count(self) -> dict[str, int]:
         """How many records are in each state."""
@@ -109,7 +110,7 @@ class DeadLetters:
         found = await self._rows.find_one({"_id": dead_letter})
         return None if found is None else DeadLetter.of(found)
 
-    async def redrive(self, dead_letter: str) -> int:
+    async def redrive(self, dead_letter: str, by: str = "operator") -> int:
         """Sends the record, and what is parked behind its key, through the handler again, in order. Returns how many.
 
         Idempotent. The owner of the partition takes them within a second; what is rejected again is dead again.
@@ -117,17 +118,23 @@ class DeadLetters:
         found = await self.show(dead_letter)
         if found is None:
             return 0
+        await self._note("redrive", found, by)
         return await self._rows.update_many(_with_followers(found), {"$set": {"state": "redrive"}})
 
-    async def discard(self, dead_letter: str) -> bool:
+    async def discard(self, dead_letter: str, by: str = "operator") -> bool:
         """Deletes the record for good; what was parked behind it is redriven. Returns whether it was there."""
         found = await self.show(dead_letter)
         if found is None:
             return False
+        await self._note("discard", found, by)
         await self._rows.delete_one({"_id": dead_letter})
         if found.topic in _PARKING_TOPICS:
             await self._release(found)
         return True
+
+    async def _note(self, act: str, found: DeadLetter, by: str) -> None:
+        """Before the act, so that none is done unseen. Coordinates only."""
+        await self._acts.insert_one({"at": datetime.now(UTC), "by": by, "act": act, "dead_letter": found.id, "reason": found.reason})
 
     async def of_topic(self, topic: Topic, after: str, limit: int, transaction: Transaction) -> Sequence[DeadLetter]:
         """What was set aside from one topic, as the transaction sees it: a page behind the dead letter `after`, in order of ids."""

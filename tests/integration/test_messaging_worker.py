@@ -330,8 +330,10 @@ async def test_discarding_a_dead_letter_releases_what_waits_behind_it(one: Rig) 
     await one.broker.publish([resolved(number, KEY_A) for number in range(1, 4)])
     async with one.running(one.worker(ledger, IDENTITIES)):
         await until(lambda: _counted(letters, {"dead": 1, "parked": 2}))
-        assert await letters.discard((await letters.list(state="dead"))[0].id)
+        assert await letters.discard((await letters.list(state="dead"))[0].id, by="somebody")
         await until(lambda: _counted(letters, {}))
+    [act] = await one.store.collection("dead_letter_acts").find({})
+    assert (act["act"], act["by"], act["reason"]) == ("discard", "somebody", "refused_by_test")
     assert await _order(one, KEY_A) == [2, 3]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -55,7 +57,7 @@ def show(record: Id) -> None:
 @dead_letters.command("redrive")
 def redrive(record: Id) -> None:
     """Send it, and what is parked behind its key, through its handler again, in order."""
-    out.print(f"{_with(_service(record), lambda letters: letters.redrive(record))} records go through the handler again.")
+    out.print(f"{_with(_service(record), lambda letters: letters.redrive(record, _account()))} records go through the handler again.")
 
 
 @dead_letters.command("discard")
@@ -63,9 +65,17 @@ def discard(record: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="D
     """Delete it for good; what was parked behind it goes on."""
     if not yes:
         typer.confirm(f"Discard {record} for good? 永久丢弃？", abort=True)
-    if not _with(_service(record), lambda letters: letters.discard(record)):
+    if not _with(_service(record), lambda letters: letters.discard(record, _account())):
         raise CommandFailed(f"there is no dead letter {record}")
     out.print("Discarded.")
+
+
+def _account() -> str:
+    """Whose act it is; a container may run as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _service(record: str) -> str:
