@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts.event import Outgoing, encode_body, encode_headers
+from shared.contracts.topics import TOPICS
 from shared.storage import Document, Store, Transaction
 from shared.telemetry import current_traceparent
 
@@ -33,6 +34,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     headers: list[tuple[str, bytes]]
 
 
+_COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Message])
 _sequence = itertools.count()
@@ -92,10 +94,13 @@ async def enqueue(transaction: Transaction, store: Store, outgoing: Sequence[Out
         ids of the outbox documents, usually one.
 
     Raises:
-        RuntimeError: no `OutboxRelay` was made for this store.
+        RuntimeError: no `OutboxRelay` was made for this store, or a topic is compacted: a process that was frozen publishes again when it wakes,
+            and of a compacted topic the last record stands.
     """
     if not store.writer:
         raise RuntimeError("make an OutboxRelay for the store first: nobody would publish these events")
+    if compacted := _COMPACTED.intersection(each.topic for each in outgoing):
+        raise RuntimeError(f"only the owner of a partition writes to {', '.join(sorted(compacted))}")
     # Time first, so that a relay that took over sorts the documents of several processes sensibly.
     prefix = f"{OF_DOORS}{time.time_ns():020d}:{next(_sequence):08d}:{secrets.token_hex(4)}"
     stored = documents(prefix, {"writer": store.writer}, [to_message(each, current_traceparent()) for each in outgoing])

@@ -28,7 +28,7 @@ class OutboxRelay:
     """Publishes this process's outbox documents in order, at least once, and forgets each only when Kafka has it.
 
     Documents of a process whose lease lapsed are taken over by whoever notices first. A frozen process that wakes may publish a
-    document a second time, with the same ids.
+    document a second time, with the same ids; why that is harmless: docs/adr/door-relay-without-epochs.md.
     """
 
     def __init__(self, store: Store, broker: Broker, instance: str, on_published: OnPublished | None = None) -> None:
