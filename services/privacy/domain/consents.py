@@ -83,22 +83,26 @@ def erase(row: LedgerRow) -> LedgerRow:
     return LedgerRow(row.submission_id, erased=True)
 
 
+_CARE = {"granted": 0, "denied": 1, "withdrawn": 2}
+"""Of two choices made at once the one that asks for less stands: chance must not decide that somebody agreed."""
+
+
 def in_force(rows: Iterable[LedgerRow], notices: Mapping[str, str] | None = None) -> dict[str, InForce]:
-    """The choice in force for each purpose: the latest by time, ties by submission id.
+    """The choice in force for each purpose: the latest by time. Of choices at one instant the most careful stands, then ties go by submission id.
 
     Args:
         rows: ledger rows of one customer, in any order, with or without repeats.
         notices: notice version in use by purpose. A grant under another version does not cover it: ask again.
     """
-    latest: dict[str, tuple[datetime, bytes, Choice]] = {}
+    latest: dict[str, tuple[tuple[datetime, int, bytes], Choice]] = {}
     for row in rows:
         if row.erased or row.occurred_at is None:
             continue
         for choice in row.choices:
-            stood = latest.get(choice.purpose)
-            if stood is None or (row.occurred_at, row.submission_id.bytes) >= stood[:2]:
-                latest[choice.purpose] = (row.occurred_at, row.submission_id.bytes, choice)
-    return {purpose: InForce(choice, since, _outdated(choice, notices or {})) for purpose, (since, _, choice) in sorted(latest.items())}
+            stood, rank = latest.get(choice.purpose), (row.occurred_at, _CARE[choice.state], row.submission_id.bytes)
+            if stood is None or rank >= stood[0]:
+                latest[choice.purpose] = (rank, choice)
+    return {purpose: InForce(choice, rank[0], _outdated(choice, notices or {})) for purpose, (rank, choice) in sorted(latest.items())}
 
 
 def _outdated(choice: Choice, notices: Mapping[str, str]) -> bool:
