@@ -55,8 +55,8 @@ class MemoryConsentLedger:
         for mark in marks:
             self._marks.pop((mark.customer_id, mark.cause), None)
 
-    async def add_fillers(self, customers: Iterable[UUID], partition: int, due_at: datetime, transaction: Transaction) -> None:
-        self._fillers |= dict.fromkeys(customers, (partition, due_at))
+    async def add_fillers(self, customers: Mapping[UUID, int], due_at: datetime, transaction: Transaction) -> None:
+        self._fillers |= {customer: (partition, due_at) for customer, partition in customers.items()}
 
     async def take_fillers(self, partition: int, now: datetime, transaction: Transaction) -> list[UUID]:
         due = [customer for customer, (at_partition, at) in self._fillers.items() if at_partition == partition and at <= now]

@@ -103,7 +103,7 @@ async def test_a_mark_is_one_per_customer_and_cause_and_goes_only_when_it_was_se
 
 async def test_a_filler_is_taken_once_when_it_is_due(desk: Desk) -> None:
     customer, due_at = uuid4(), NOW + timedelta(hours=1)
-    await desk.within(lambda transaction: desk.ledger.add_fillers([customer], 2, due_at, transaction))
+    await desk.within(lambda transaction: desk.ledger.add_fillers({customer: 2}, due_at, transaction))
 
     early = await desk.within(lambda transaction: desk.ledger.take_fillers(2, NOW, transaction))
     due = await desk.ledger.partitions_due(due_at)
