@@ -21,8 +21,8 @@ from shared.storage import Transaction
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 NO_TRANSACTION = cast(Transaction, None)
 RULES: Rules = {
-    "member_number": Rule(rank=1, personal=True, holders_max=1, values_max=1),
-    "external_id": Rule(rank=2, personal=True, holders_max=1, values_max=3),
+    "member_number": Rule(rank=1, personal=True, holders_max=2, values_max=1),
+    "external_id": Rule(rank=2, personal=True, holders_max=2, values_max=3),
     "phone": Rule(rank=5, personal=False, holders_max=2, values_max=3),
     "email": Rule(rank=6, personal=False, holders_max=2, values_max=3),
 }
@@ -212,8 +212,8 @@ def oracle(  # noqa: C901 - one function on purpose: the rules read from top to 
     for each in sorted(keys, key=lambda each: (rules[each.type].rank, each.token)):
         rule = rules[each.type]
         bearers = [number for number, one in records if each in one.keys]
-        holders = {known[number].holder(rules) for number in bearers} - {None}
-        if not rule.personal and len(holders) > rule.holders_max:
+        holders = {known[number].holder(each, rules) for number in bearers} - {None}
+        if len(holders) > rule.holders_max:
             continue
         if fits(bearers) and (rule.personal or (together(bearers, "name") and together(bearers, "birth"))):
             join(bearers)

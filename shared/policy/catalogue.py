@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from shared.policy.declarations import Field, Frozen, IdentifierType, Kind, Purpose, Visibility, folded_name
 from shared.policy.phone import reaches_one_person
@@ -32,6 +32,7 @@ class Catalogue(Frozen):
         role_mailboxes: local parts of mailboxes that no single person owns.
         disposable_domains: mail domains of throw-away addresses.
         placeholder_phone_endings: last digits of numbers typed to get past a form.
+        placeholder_ids: what systems write where they have no id; compared without case, spaces and marks. Zeros alone are one too.
     """
 
     version: int
@@ -44,6 +45,12 @@ class Catalogue(Frozen):
     role_mailboxes: frozenset[str]
     disposable_domains: frozenset[str]
     placeholder_phone_endings: tuple[str, ...]
+    placeholder_ids: frozenset[str]
+
+    @field_validator("placeholder_ids")
+    @classmethod
+    def _folded(cls, words: frozenset[str]) -> frozenset[str]:
+        return frozenset(map(folded_name, words))
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Catalogue:
@@ -105,7 +112,11 @@ class Catalogue(Frozen):
             return not self._names_nobody(value)
         if identifier_type == "phone":
             return not value.endswith(self.placeholder_phone_endings) and reaches_one_person(value)
-        return True
+        return not self._is_placeholder(value)
+
+    def _is_placeholder(self, value: str) -> bool:
+        folded = folded_name(value)
+        return not folded.strip("0") or folded in self.placeholder_ids
 
     def _names_nobody(self, email: str) -> bool:
         local, _, domain = email.lower().rpartition("@")

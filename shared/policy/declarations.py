@@ -140,6 +140,8 @@ class IdentifierType(Frozen):
         exclusive: belongs to one person for good: two different values in one namespace are two people, so both limits are 1.
         deterministic: may by itself decide who somebody is.
         customers_per_value_max: beyond it the value is generic and decides nothing.
+        holders_per_value_max: of a value that has one customer: claimed by more differently named people than this it was made up, and
+            decides nothing either.
         values_per_customer_max: beyond it the customer is suspect and takes no more of this type.
         namespaced: the value means something only within its namespace (another system, an appid).
         trust_rank: 1 is the strongest; breaks ties between identifiers.
@@ -154,6 +156,7 @@ class IdentifierType(Frozen):
     deterministic: bool = True
     namespaced: bool = False
     customers_per_value_max: int = Member(ge=1)
+    holders_per_value_max: int = Member(50, ge=2)
     values_per_customer_max: int = Member(ge=1)
     masking: str
 

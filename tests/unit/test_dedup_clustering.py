@@ -75,6 +75,23 @@ def test_a_phone_that_too_many_people_give_links_nobody() -> None:
     assert len(groups(*crowd, anna_again)) == 4
 
 
+def test_an_id_that_too_many_differently_named_people_give_was_made_up_and_links_nobody() -> None:
+    crowd = [signature("external_id/shop:1", f"phone:{name}", name=name) for name in ("anna", "ben", "carl")]
+    anna_elsewhere = signature("phone:anna", name="anna")
+
+    assert sorted(map(len, groups(*crowd, anna_elsewhere))) == [1, 1, 2]
+
+
+def test_an_id_of_too_many_nameless_records_that_have_nothing_else_in_common_links_nobody() -> None:
+    crowd = [signature("member_number:1", f"phone:{number}") for number in range(3)]
+
+    assert len(groups(*crowd)) == 3
+
+
+def test_records_that_say_nothing_but_an_id_stay_one_person_however_many_they_are() -> None:
+    assert together(*(signature("external_id/shop:1", birth=str(year)) for year in range(9)))
+
+
 def test_submissions_without_any_identifier_have_signatures_of_their_own() -> None:
     assert signature(name="anna", number=1).id != signature(name="anna", number=2).id
 

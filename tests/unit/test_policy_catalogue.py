@@ -65,13 +65,18 @@ def test_what_is_no_address_is_refused(raw: str) -> None:
 
 @pytest.mark.parametrize(
     ("identifier", "value"),
-    [("email", "info@example.com"), ("email", "lilei@mailinator.com"), ("phone", "+8613800000000"), ("phone", "+861065529988"), ("cookie", "x")],
+    [("email", "info@example.com"), ("email", "lilei@mailinator.com"), ("phone", "+8613800000000"), ("phone", "+861065529988"), ("cookie", "x")]
+    + [("external_id", word) for word in ("N/A", "n.a.", "#N/A", "NULL", "None", "0", "00-000", "无", "未知", "-", "Walk-in")]
+    + [("member_number", "0000"), ("wechat_openid", "undefined")],
 )
 def test_shared_and_made_up_values_decide_nothing(catalogue: Catalogue, identifier: str, value: str) -> None:
     assert not catalogue.is_deterministic(identifier, value)
 
 
-@pytest.mark.parametrize(("identifier", "value"), [("email", "lilei@example.com"), ("phone", "+8613800138000"), ("external_id", "42")])
+@pytest.mark.parametrize(
+    ("identifier", "value"),
+    [("email", "lilei@example.com"), ("phone", "+8613800138000"), ("external_id", "42"), ("external_id", "0042"), ("external_id", "NA-17")],
+)
 def test_a_value_of_ones_own_decides(catalogue: Catalogue, identifier: str, value: str) -> None:
     assert catalogue.is_deterministic(identifier, value)
 

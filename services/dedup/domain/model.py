@@ -33,7 +33,8 @@ class Rule:
     Attributes:
         rank: 1 is strongest; a stronger kind links first, and so outranks what comes later.
         personal: names one person (a member number, an account), so a misspelt name does not matter. Others are contacts, which may be shared.
-        holders_max: a contact value that more differently named people give is generic and links nobody.
+        holders_max: a value that more differently named people give is generic and links nobody. For a personal one this is no rule of
+            life but a fuse: it was made up ("N/A") where a system had none.
         values_max: values of this kind that one customer may hold; 1 where two values contradict each other.
     """
 
@@ -63,11 +64,16 @@ class Signature:
     name: bytes | None = None
     birth: bytes | None = None
 
-    def holder(self, rules: Rules) -> bytes | None:
-        """Who claims the contacts of this signature: its name, else its strongest personal identifier, else nobody in particular."""
-        personal = [key for key in self.keys if rules[key.type].personal]
-        best = min(personal, key=lambda key: (rules[key.type].rank, key.token), default=None)
-        return self.name or (best.token if best else None)
+    def holder(self, of: MatchingKey, rules: Rules) -> bytes | None:
+        """Who claims `of` in this signature: its name, else the strongest other key that can tell people apart, else nobody in particular.
+
+        A contact is claimed by personal identifiers alone, since the contacts beside it may be shared as well.
+        """
+        if self.name:
+            return self.name
+        others = [key for key in self.keys if key != of and (rules[key.type].personal or rules[of.type].personal)]
+        best = min(others, key=lambda key: (rules[key.type].rank, key.token), default=None)
+        return best.token if best else None
 
 
 def signature_of(submission: bytes, keys: Iterable[MatchingKey], name: bytes | None, birth: bytes | None) -> Signature:
@@ -105,10 +111,10 @@ class Placed:
 
 
 def generic_tokens(signatures: Iterable[Signature], rules: Rules) -> frozenset[bytes]:
-    """Contact tokens that more people claim than their limit allows. More signatures can only add to the result."""
+    """Tokens that more people claim than their limit allows. More signatures can only add to the result."""
     holders: dict[MatchingKey, set[bytes]] = {}
     for signature in signatures:
-        if holder := signature.holder(rules):
-            for key in signature.keys:
+        for key in signature.keys:
+            if holder := signature.holder(key, rules):
                 holders.setdefault(key, set()).add(holder)
-    return frozenset(key.token for key, found in holders.items() if not rules[key.type].personal and len(found) > rules[key.type].holders_max)
+    return frozenset(key.token for key, found in holders.items() if len(found) > rules[key.type].holders_max)

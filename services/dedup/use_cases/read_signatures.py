@@ -36,7 +36,7 @@ def rules_of(catalogue: Catalogue) -> Rules:
         name: Rule(
             rank=declared.trust_rank,
             personal=declared.customers_per_value_max == 1,
-            holders_max=declared.customers_per_value_max,
+            holders_max=declared.holders_per_value_max if declared.customers_per_value_max == 1 else declared.customers_per_value_max,
             values_max=declared.values_per_customer_max,
         )
         for name, declared in catalogue.identifiers.items()
@@ -102,7 +102,7 @@ class ReadSignatures:
         return self.signature(submission, SubmissionBody(occurred_at=_NO_TIME, identifiers=clues.identifiers, fields=clues.fields))
 
     def signature(self, submission: Submission, body: SubmissionBody) -> Signature:
-        """The signature of one body. Shared mailboxes and made-up numbers give no key; kinds that the catalogue lacks neither."""
+        """The signature of one body. Shared mailboxes, made-up numbers and placeholders give no key; kinds that the catalogue lacks neither."""
         keys = [self._key(each) for each in self._usable(body.identifiers)]
         name, birth = full_name(body), str(body.fields.get("birth_date", ""))
         return signature_of(

@@ -21,7 +21,7 @@ from shared.contracts.submission import Submission
 from shared.failpoints import failpoint, mutant
 from shared.messaging import Batch, Effects, Record
 from shared.storage import Transaction
-from shared.telemetry import metrics
+from shared.telemetry import get_logger, metrics
 
 Clock = Callable[[], datetime]
 
@@ -73,6 +73,7 @@ class ResolveIdentities:
             decision.logs.append(await self._announce(log, effects, transaction))
         self._store.write(decision, effects)
         _count(decision)
+        _tell_of_placeholders(decision, self._rules)
 
     async def _known(self, signatures: Sequence[Signature], transaction: Transaction) -> Known:
         placed = await self._store.placed({each.id for each in signatures}, transaction)
@@ -120,3 +121,11 @@ def _count(decision: Decision) -> None:
     for kind, number in figures:
         if number > 0:
             metrics.MATCH_DECISIONS.add(number, {"kind": kind})
+
+
+def _tell_of_placeholders(decision: Decision, rules: Rules) -> None:
+    """A personal identifier that names a crowd is a fault of the system that sends it; somebody should ask there, and add it to the catalogue."""
+    kinds = [key.kind for key, generic, _ in decision.identifiers if generic and rules[key.type].personal]
+    if kinds:
+        metrics.MATCH_DECISIONS.add(len(kinds), {"kind": "given_up"})
+        get_logger().warning("identifier_of_too_many", kinds=sorted(set(kinds)))
