@@ -58,6 +58,7 @@ async def build(settings: Settings) -> ServiceApp:
         workers=build_workers(store, context.broker),
         tasks=[writer.run, _reading(build_reader(context.broker, answer))],
         larger_bodies=LARGER_BODIES,
+        needs={"writer_not_running": lambda: writer.running},  # not Kafka: what is accepted waits in the outbox
     )
 
 

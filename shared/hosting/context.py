@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -67,6 +67,8 @@ class ServiceApp:
         raw_routes: plain ASGI routes of a hot path, matched before the routers.
         tasks: run beside the workers until the service stops; one that raises stops the service.
         larger_bodies: path prefixes that may take bodies over 1 MiB, with their limit in bytes.
+        needs: what it cannot take work without, MongoDB apart: whether it is there, by the reason code given where not. By default the
+            partitions of its workers; a door that stores first and publishes later needs none of them.
     """
 
     context: ServiceContext
@@ -76,3 +78,12 @@ class ServiceApp:
     workers: Sequence[BatchWorker] = ()
     tasks: Sequence[Callable[[], Awaitable[None]]] = ()
     larger_bodies: dict[str, int] = field(default_factory=dict)
+    needs: Mapping[str, Callable[[], bool]] | None = None
+
+    def wants(self) -> list[str]:
+        """Reason codes of what it needs and does not have now."""
+        needs = {"no_partitions_yet": self._workers_ready} if self.needs is None else self.needs
+        return [reason for reason, is_there in needs.items() if not is_there()]
+
+    def _workers_ready(self) -> bool:
+        return all(worker.ready() for worker in self.workers)

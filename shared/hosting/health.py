@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from shared.hosting.context import ServiceApp
-from shared.messaging import measure_waiting
+from shared.messaging import Waiting
 from shared.storage import TransientError
 from shared.telemetry.metrics import exposition
 
@@ -37,7 +37,7 @@ def _consumers(service: ServiceApp) -> list[dict[str, Any]]:
 
 def health_router(service: ServiceApp) -> APIRouter:
     """`/livez`, `/readyz` and `/metrics`, open to all: they name topics, counts and seconds only."""
-    router = APIRouter(tags=["health"])
+    router, waiting = APIRouter(tags=["health"]), Waiting(service.context.store)
 
     @router.get("/livez", summary="Is work going on?")
     async def livez() -> JSONResponse:
@@ -54,15 +54,14 @@ def health_router(service: ServiceApp) -> APIRouter:
                 await service.context.store.ping()
         except (TransientError, TimeoutError):
             reasons.append("mongodb_unreachable")
-        if service.workers and not all(worker.ready() for worker in service.workers):
-            reasons.append("no_partitions_yet")
+        reasons += service.wants()
         return JSONResponse({"status": "not_ready" if reasons else "ready", "reasons": reasons}, status_code=503 if reasons else 200)
 
     @router.get("/metrics", summary="Figures in Prometheus text form", response_class=Response)
     async def metrics() -> Response:
         with contextlib.suppress(TransientError, TimeoutError):  # The other figures are wanted most when the database is away.
             async with asyncio.timeout(_READY_SECONDS):
-                await measure_waiting(service.context.store)
+                await waiting.measure()
         body, content_type = exposition()
         return Response(body, media_type=content_type)
 

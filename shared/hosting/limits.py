@@ -73,6 +73,8 @@ class Limits:
 
         async def hardened(message: Message) -> None:
             nonlocal started
+            if seen > limit and not started:
+                return  # a framework that took the error for its own may answer what it likes
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
@@ -83,6 +85,7 @@ class Limits:
         except BodyTooLarge:
             if started:
                 raise
+        if seen > limit and not started:
             await _too_large()(scope, receive, send)
 
 

@@ -10,7 +10,7 @@ from shared.messaging.partitioner import partition_of
 from shared.messaging.positions import Progress, consumed_positions
 from shared.messaging.record import Batch, Handler, Idle, Record, Tombstone
 from shared.messaging.relay import OnPublished, OutboxRelay
-from shared.messaging.waiting import measure_waiting
+from shared.messaging.waiting import Waiting
 from shared.messaging.worker import BatchWorker
 from shared.storage import TransientError
 
@@ -33,9 +33,9 @@ __all__ = [
     "Record",
     "Tombstone",
     "TransientError",
+    "Waiting",
     "broadcast_reader",
     "consumed_positions",
     "enqueue",
-    "measure_waiting",
     "partition_of",
 ]

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.outbox import OF_DOORS, OUTBOX, written_at
 from shared.storage import Collection, Store
 from shared.telemetry import metrics
 
+MEASURE_SECONDS = 5.0
 STATES = ("dead", "parked", "redrive")
 
 
-async def measure_waiting(store: Store) -> None:
-    """Brings the gauges of outbox and dead letters up to date.
+class Waiting:
+    """The gauges of outbox and dead letters of one service. Anybody may look, so however many do, the database is asked every few seconds only."""
 
-    Raises:
-        TransientStorageError: the database does not answer; the gauges keep what they said.
-    """
-    counts = await DeadLetters(store).count()
-    for state in STATES:
-        metrics.DEAD_LETTERS.set(counts.get(state, 0), {"state": state})
-    metrics.OUTBOX_DOCUMENTS.set(await store.collection(OUTBOX).count({}))
-    metrics.OUTBOX_AGE.set(max(0.0, time.time() - await _oldest(store.collection(OUTBOX))))
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._due = clock()
+
+    async def measure(self) -> None:
+        """Brings the gauges up to date, unless that was tried in the last `MEASURE_SECONDS`.
+
+        Raises:
+            TransientStorageError: the database does not answer; the gauges keep what they said.
+        """
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + MEASURE_SECONDS  # before any wait: who looks meanwhile, or after a failure, asks nothing
+        counts = await DeadLetters(self._store).count()
+        for state in STATES:
+            metrics.DEAD_LETTERS.set(counts.get(state, 0), {"state": state})
+        outbox = self._store.collection(OUTBOX)
+        metrics.OUTBOX_DOCUMENTS.set(await outbox.count({}))
+        metrics.OUTBOX_AGE.set(max(0.0, time.time() - await _oldest(outbox)))
 
 
 async def _oldest(outbox: Collection) -> float:

@@ -171,6 +171,7 @@ async def test_a_quarantined_submission_shows_reasons_only_and_keeps_its_id_when
 async def test_it_accepts_while_kafka_is_away_and_publishes_nothing_twice_later(settings: Settings) -> None:
     deaf = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
     async with running_intake(deaf, topics=False) as intake:
+        assert (await intake.get("/readyz")).json() == {"status": "ready", "reasons": []}
         answer = await intake.submit_batch([person(number) for number in range(50)])
         assert {each["status"] for each in answer.json()["items"]} == {"accepted"}
         life = (await intake.get(f"/v1/submissions/{answer.json()['items'][0]['submission_id']}")).json()

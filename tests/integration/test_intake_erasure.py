@@ -124,7 +124,7 @@ async def _publish(intake: RunningIntake, event: Event, key: bytes) -> None:
     """As privacy does."""
 
     async def ready() -> bool:
-        return (await intake.client.get("/readyz")).status_code == 200
+        return all(worker.ready() for worker in intake.service.workers)
 
     await eventually(ready)
     await intake.service.context.broker.publish([Outgoing(REQUESTS.name, key, uuid4(), event, datetime.now(UTC))])
