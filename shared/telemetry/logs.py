@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from opentelemetry import trace
 
@@ -30,11 +31,34 @@ class _RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this record is the first of its kind for a while."""
-        now = time.monotonic()
-        if now - self._last.get(record.msg, -_NOISY_SECONDS) < _NOISY_SECONDS:
+        now, message = time.monotonic(), _foreign_message(record)
+        if now - self._last.get(message, -_NOISY_SECONDS) < _NOISY_SECONDS:
             return False
-        self._last[record.msg] = now
+        self._last[message] = now
         return True
+
+
+_ASYNCIO_SAYS = (
+    "Task exception was never retrieved",
+    "Future exception was never retrieved",
+    "Exception in callback",
+    "Task was destroyed but it is pending!",
+)
+_WARNING = re.compile(r"(?P<place>[^\n]*?:\d+): (?P<kind>\w+): ")
+
+
+def _foreign_message(record: logging.LogRecord) -> str:
+    """What of a library's line holds no values: its template, and of lines that come ready-made what is known to be fixed.
+
+    asyncio writes exceptions, callbacks and their arguments into the line itself, `warnings` the text of the warning; both may quote a person.
+    """
+    text = str(record.msg)
+    if record.name == "asyncio":
+        return next((known for known in _ASYNCIO_SAYS if text.startswith(known)), "asyncio reports an error")
+    if record.name == "py.warnings":
+        found = _WARNING.match(text)
+        return f"{found['kind']} at {found['place']}" if found else "a warning"
+    return text.split("\n", 1)[0]
 
 
 class _ForeignFormatter(logging.Formatter):
@@ -43,7 +67,7 @@ class _ForeignFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one JSON line."""
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        fields = {"event": "library", "logger": record.name, "level": record.levelname.lower(), "message": str(record.msg), "error": kind}
+        fields = {"event": "library", "logger": record.name, "level": record.levelname.lower(), "message": _foreign_message(record), "error": kind}
         return cast("str", structlog.processors.JSONRenderer(ensure_ascii=False)(None, "", {k: v for k, v in fields.items() if v}))
 
 
@@ -54,12 +78,17 @@ def _add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
-def setup_logs(service: str, instance: str, level: str) -> None:
-    """Configures structlog and the standard library's loggers for one process."""
-    handler = logging.StreamHandler(sys.stderr)
+def foreign_lines(stream: TextIO) -> logging.Handler:
+    """Writes the lines of libraries, as far as they hold no values."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_ForeignFormatter())
     handler.addFilter(_RateLimit())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return handler
+
+
+def setup_logs(service: str, instance: str, level: str) -> None:
+    """Configures structlog and the standard library's loggers for one process."""
+    logging.basicConfig(handlers=[foreign_lines(sys.stderr)], level=logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
