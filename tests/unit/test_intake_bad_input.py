@@ -111,6 +111,7 @@ BODIES = [
     ({"kind": "behaviour", "behaviour": {"name": "x", "properties": {"sport": CANARY}}}, "forbidden_field", "behaviour.properties.sport"),
     ({"kind": "behaviour", "behaviour": {"name": "x", "properties": {"n": 10**30}}}, "wrong_type", "behaviour.properties.n"),
     ({"kind": "profile"}, "empty_submission", ""),
+    ({"kind": "profile", "fields": {"name": None, "phone": ""}}, "empty_submission", ""),
     (with_order(currency="XYZ"), "currency_invalid", "order.currency"),
     (with_order(lines=[]), "wrong_type", "order.lines"),
     (with_order(line={"amount": "1.001"}), "invalid_amount", "order.lines[0].amount"),

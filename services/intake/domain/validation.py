@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -73,7 +73,8 @@ class _Check:
         consents = self._consents(draft.consents)
         lines = self._order_lines(draft.order)
         self._sections()
-        self._not_empty()
+        if not self._findings:
+            self._not_empty({"fields": fields, "identifiers": self._identifiers, "consents": consents})
         if self._findings:
             raise Refused(*self._findings)
         body = SubmissionBody(
@@ -218,9 +219,10 @@ class _Check:
             elif isinstance(value, int) and abs(value) > _INTEGER_MAX:
                 self._found("wrong_type", f"behaviour.properties.{name}")
 
-    def _not_empty(self) -> None:
+    def _not_empty(self, kept: Mapping[str, Collection[object]]) -> None:
+        """Judged by what is kept: a field that is null says nothing."""
         wanted = self._rules.any_of.get(self._draft.kind)
-        if wanted and not any(getattr(self._draft, member, None) for member in wanted):
+        if wanted and not any(kept.get(member, getattr(self._draft, member, None)) for member in wanted):
             self._found("empty_submission")
 
 
