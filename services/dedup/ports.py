@@ -213,20 +213,27 @@ class Erasures(Protocol):
         """Makes dead letters the customer's source records of the signature with this founder, to be erased with the others."""
         ...
 
-    async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int, int]:
+    async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int]:
         """Marks customer and aliases erased, deletes signatures and the identifiers that nobody else bears. Repeats find nothing.
 
-        Returns:
-            founders of the deleted signatures, how many living submissions they hold, how many identifiers were deleted.
+        Returns founders of the deleted signatures, and how many identifiers were deleted.
         """
+        ...
+
+    async def count_submissions(self, founders: Collection[UUID], transaction: Transaction) -> int:
+        """How many submissions of these signatures are still to be erased."""
         ...
 
     async def forget_submissions(self, founders: Collection[UUID], limit: int, transaction: Transaction) -> Sequence[UUID]:
         """Empties up to `limit` source records of these signatures and marks them erased. Returns which."""
         ...
 
-    async def save(self, erasure: Erasure, transaction: Transaction) -> None:
-        """Stores how far the erasure is. Two who carry out the same one conflict here."""
+    async def stored(self, request_id: UUID, transaction: Transaction) -> Erasure:
+        """How far the erasure is. What was read outside the transaction may be the past by now."""
+        ...
+
+    async def save(self, erasure: Erasure, before: Erasure, transaction: Transaction) -> None:
+        """Stores how far the erasure is; TransientStorageError if it is no longer where `before` was. Two who carry it out conflict here."""
         ...
 
 

@@ -92,6 +92,8 @@ class ErasureReceipt(Event, frozen=True, kw_only=True):
         offsets: on `drained`: end offsets of the submissions topic after the drain, by partition number as text.
         counts: what was erased, by collection or topic.
         key_ids: keys that sealed what the holder held, this part of them.
+        key_ids_in_all: how many key ids all parts name together, the same in every part; None: the holder does not know.
+            No key is destroyed and nothing is certified while fewer have come.
     """
 
     topic: ClassVar[str] = RECEIPTS_TOPIC
@@ -105,6 +107,7 @@ class ErasureReceipt(Event, frozen=True, kw_only=True):
     offsets: dict[str, int] = {}
     counts: dict[str, int] = {}
     key_ids: tuple[UUID, ...] = ()
+    key_ids_in_all: int | None = None
     part: int = 1
     parts: int = 1
 

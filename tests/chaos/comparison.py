@@ -32,8 +32,12 @@ class Difference:
         return f"{self.what}: expected {_short(self.expected)}, found {_short(self.found)} ({self.surplus:+d})"
 
 
-def differences(expected: Expected, observed: Observed) -> list[Difference]:
-    """Everything that is not as it must be; empty means exact."""
+def differences(expected: Expected, observed: Observed, certified: int = 0) -> list[Difference]:
+    """Everything that is not as it must be; empty means exact.
+
+    Args:
+        certified: source records that the certificates of erasure name.
+    """
     total, gone = sum(expected.submissions_by_kind.values()), len(expected.gone)
     members = _members(observed)
     consents = {frozenset(names): observed.consents[customer] for customer, names in members.items()}
@@ -41,6 +45,8 @@ def differences(expected: Expected, observed: Observed) -> list[Difference]:
     checks: list[tuple[str, object, object]] = [
         ("partition of submissions", expected.clusters, {frozenset(names) for names in members.values()}),
         ("submissions that nobody holds", expected.gone, {name for name, customer in observed.customer_of.items() if customer is None}),
+        ("submissions whose key is destroyed", expected.gone, observed.destroyed),
+        ("submissions that certificates name", gone, certified),
         *((what, wanted, observed.rows[what]) for what, wanted in rows.items()),
         *((f"{what}, erased", gone, observed.rows[f"{what}, erased"]) for what in rows),
         *((what, 0, count) for what, count in observed.rows.items() if what.endswith("stubs")),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from deploy.local.stack import Stack
 from shared.storage import Store
@@ -39,6 +40,7 @@ class Observed:
         customer_of: by (channel, message id); None where nobody holds it.
         rows: documents by what they are.
         copies: by topic, of the event that carries a submission.
+        destroyed: submissions whose key is null in the key ring.
     """
 
     customer_of: dict[Name, str | None]
@@ -55,6 +57,7 @@ class Observed:
     outbox: int
     dead_letters: int
     copies: dict[str, Copies]
+    destroyed: set[Name]
 
 
 async def observe(stack: Stack, clients: Clients, submission_ids: Mapping[Name, str]) -> Observed:
@@ -77,6 +80,7 @@ async def observe(stack: Stack, clients: Clients, submission_ids: Mapping[Name, 
         outbox=sum([await _count(stack, service, "outbox", {}) for service in stack.services]),
         dead_letters=sum([await _count(stack, service, "dead_letters", {}) for service in stack.services]),
         copies={topic: await copies(stack.kafka_bootstrap_servers, stack.namespace + topic, event) for topic, event in _EVENTS.items()},
+        destroyed=await _destroyed(stack, submission_ids),
     )
 
 
@@ -86,6 +90,16 @@ async def _count(stack: Stack, service: str, collection: str, query: dict[str, A
         return await store.collection(collection).count(query)
     finally:
         store.close()
+
+
+async def _destroyed(stack: Stack, submission_ids: Mapping[Name, str]) -> set[Name]:
+    """Read from the rows themselves, since a certificate only says what it was told."""
+    store = await Store.connect(stack.mongodb_uri("operator"), database="keyring", namespace=stack.namespace)
+    try:
+        gone = {row["_id"] for row in await store.collection("keys").find({"wrapped": None}, projection=["_id"])}
+    finally:
+        store.close()
+    return {name for name, submission in submission_ids.items() if UUID(submission).bytes in gone}
 
 
 async def _profiles(stack: Stack) -> tuple[Counter[str], int]:

@@ -124,7 +124,7 @@ class _Run:
         await self._clients.close()
         state = read_state(self._stack.places.state)
         return Verdict(
-            differences=differences(expected(self._staying, self._leaving), observed),
+            differences=differences(expected(self._staying, self._leaving), observed, eraser.certified),
             digest=digest(observed, golden),
             certified=eraser.certified,
             rows=observed.rows,

@@ -349,6 +349,21 @@ async def test_an_unknown_customer_is_erased_with_an_empty_certificate(installat
     assert certificate["slots_waiting"] == []
 
 
+async def test_an_empty_answer_in_place_of_the_real_one_closes_nothing(installation: Installation) -> None:
+    """The first receipt of each part is kept; if it names fewer keys than there are, nobody may certify that they are gone."""
+    # given
+    submission_id, _ = await installation.submission(uuid4())
+    request = await installation.open_request("erasure", uuid4(), "officer")
+    asked = request.request_id
+    empty = ErasureReceipt(request_id=asked, holder="dedup", stage="erased", key_ids_in_all=1)
+    # when
+    await installation.receipts(drained(asked), empty, *(erased(asked, holder) for holder in ("profile", "analytics", "privacy")))
+    await installation.receipts(erased(asked, "dedup", keys=(submission_id,)))
+    # then
+    assert await installation.book.certificate(asked) is None
+    assert installation.events(KeysDestroyed) == []
+
+
 async def test_a_silent_intake_process_is_asked_again_and_no_longer_awaited_when_it_is_gone(installation: Installation) -> None:
     # given
     request = await installation.open_request("erasure", uuid4(), "officer")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from services.privacy.domain.erasure import (
     pending,
     stage_after,
 )
+from services.privacy.domain.requests import Receipt, received
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DRAINED = {"a": Drained(frozenset("ab"), {"0": 5, "1": 2}), "b": Drained(frozenset("ab"), {"0": 4, "1": 7})}
@@ -113,6 +115,22 @@ def test_an_answer_to_an_earlier_asking_is_not_taken_for_one_to_the_last():
 
 def test_no_answer_at_all_is_asked_for_again():
     assert next_step(Erasure(Stage.DRAINING, NOW), Received(), NOW + timedelta(minutes=1)) == AskAgain(2)
+
+
+def test_parts_that_name_fewer_keys_than_were_announced_destroy_nothing_and_say_so():
+    """All parts may be there and still be the wrong ones; then living keys must not be certified as gone."""
+    request = uuid4()
+    keys = tuple(uuid4() for _ in range(3))
+    others = [Receipt(request, holder, "erased", "0001") for holder in ("profile", "analytics", "privacy")]
+    empty = Receipt(request, "dedup", "erased", "0001", keys_in_all=3)
+    first = Receipt(request, "dedup", "erased", "0001", 1, 2, key_ids=keys[:2], key_count=2, keys_in_all=3)
+    second = Receipt(request, "dedup", "erased", "0002", 2, 2, key_ids=keys[2:], key_count=1, keys_in_all=3)
+    erasing = Erasure(Stage.ERASING, NOW)
+
+    assert next_step(erasing, received([empty, *others]), NOW) is None
+    assert pending(erasing, received([empty, *others])) == ["dedup: 3 key ids"]
+    assert pending(erasing, received([first, *others])) == ["dedup: part 2 of 2", "dedup: 1 key ids"]
+    assert next_step(erasing, received([first, second, *others]), NOW) == SeeAllErased()
 
 
 def test_all_holders_that_keep_rows_are_awaited():

@@ -14,7 +14,7 @@ from shared.contracts.intake import SubmissionAccepted
 from shared.contracts.submission import Submission
 from shared.contracts.topics import SUBMISSIONS
 from shared.messaging import DeadLetters
-from shared.storage import Store, Transaction, UpdateOne
+from shared.storage import Store, Transaction, TransientStorageError, UpdateOne
 
 _accepted = msgspec.json.Decoder(SubmissionAccepted)
 _FORGOTTEN = dict.fromkeys(("customer", "assignment", "signature", "matched", "at", "envelope", "sealed"), "")
@@ -36,6 +36,13 @@ class MongoErasures:
             for each in noted
             if each.state == "erasing" or all(positions.get(partition, 0) >= offset for partition, offset in each.offsets.items())
         ]
+
+    async def stored(self, request_id: UUID, transaction: Transaction) -> Erasure:
+        """See the port."""
+        row = await self._erasures.find_one({"_id": request_id.bytes}, transaction=transaction)
+        if row is None:
+            raise LookupError("an erasure was begun that nobody noted")
+        return _erasure_of(row)
 
     async def holder_of(self, customer: UUID, transaction: Transaction | None = None) -> UUID:
         """See the port. An id that nobody ever had stands for itself."""
@@ -65,18 +72,20 @@ class MongoErasures:
         await self._records.bulk(rows, transaction=transaction)
         await self._letters.delete((each.letter for each in records), transaction)
 
-    async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int, int]:
+    async def forget_customer(self, holder: UUID, aliases: Collection[UUID], transaction: Transaction) -> tuple[tuple[UUID, ...], int]:
         """See the port."""
         signatures = await self._signatures.find({"customer": holder.bytes}, projection=["tokens", "founder"], transaction=transaction)
-        founders = [row["founder"] for row in signatures]
-        submissions = await self._records.count({"signature": {"$in": founders}, "state": "resolved"}, transaction=transaction)
         await self._signatures.delete_many({"customer": holder.bytes}, transaction=transaction)
         identifiers = await self._forget_identifiers({token for row in signatures for token in row["tokens"]}, transaction)
         gone = {"$set": {"state": "erased", "submissions": 0}, "$unset": {"founded_by": ""}, "$inc": {"decisions": 1}}
         # An alias keeps where it leads, so that a later request for it still finds the customer erased.
         everybody = [each.bytes for each in (holder, *aliases)]
         await self._entities.update_many({"_id": {"$in": everybody}}, gone, transaction=transaction)
-        return tuple(UUID(bytes=each) for each in sorted(founders)), submissions, identifiers
+        return tuple(UUID(bytes=each) for each in sorted(row["founder"] for row in signatures)), identifiers
+
+    async def count_submissions(self, founders: Collection[UUID], transaction: Transaction) -> int:
+        """See the port."""
+        return await self._records.count(_left_of(founders), transaction=transaction)
 
     async def _forget_identifiers(self, tokens: Collection[bytes], transaction: Transaction) -> int:
         borne = await self._signatures.find({"tokens": {"$in": list(tokens)}}, projection=["tokens"], transaction=transaction)
@@ -85,15 +94,14 @@ class MongoErasures:
 
     async def forget_submissions(self, founders: Collection[UUID], limit: int, transaction: Transaction) -> Sequence[UUID]:
         """See the port."""
-        wanted = {"signature": {"$in": [each.bytes for each in founders]}, "state": "resolved"}
-        rows = await self._records.find(wanted, projection=["_id"], sort=[("_id", 1)], limit=limit, transaction=transaction)
+        rows = await self._records.find(_left_of(founders), projection=["_id"], sort=[("_id", 1)], limit=limit, transaction=transaction)
         gone = [row["_id"] for row in rows]
         await self._records.update_many(
             {"_id": {"$in": gone}}, {"$set": {"state": "erased", "erased": True}, "$unset": _FORGOTTEN}, transaction=transaction
         )
         return [UUID(bytes=each) for each in gone]
 
-    async def save(self, erasure: Erasure, transaction: Transaction) -> None:
+    async def save(self, erasure: Erasure, before: Erasure, transaction: Transaction) -> None:
         """See the port."""
         change: Document = {
             "state": erasure.state,
@@ -107,13 +115,19 @@ class MongoErasures:
             "dead_letters": erasure.dead_letters,
             "unreadable": erasure.unreadable,
         }
-        await self._erasures.update_one({"_id": erasure.request_id.bytes}, {"$set": change}, transaction=transaction)
+        expected = {"_id": erasure.request_id.bytes, "state": before.state, "part": before.part}
+        if not await self._erasures.update_one(expected, {"$set": change}, transaction=transaction):
+            raise TransientStorageError("the erasure went on meanwhile")
 
 
 def erasure_noted(request_id: UUID, customer: UUID, offsets: Mapping[str, int]) -> UpdateOne:
     """A request waits for its barrier; a repeat changes nothing."""
-    first = {"customer": customer.bytes, "offsets": dict(offsets), "state": "waiting"}
+    first = {"customer": customer.bytes, "offsets": dict(offsets), "state": "waiting", "part": 1}
     return UpdateOne({"_id": request_id.bytes}, {"$setOnInsert": first}, upsert=True)
+
+
+def _left_of(founders: Collection[UUID]) -> Document:
+    return {"signature": {"$in": [each.bytes for each in founders]}, "state": "resolved"}
 
 
 def _erasure_of(row: Mapping[str, Any]) -> Erasure:
@@ -125,7 +139,7 @@ def _erasure_of(row: Mapping[str, Any]) -> Erasure:
         UUID(bytes=row["holder"]) if row.get("holder") else None,
         tuple(UUID(bytes=each) for each in row.get("aliases", ())),
         tuple(UUID(bytes=each) for each in row.get("founders", ())),
-        row.get("part", 1),
+        row["part"],
         row.get("parts", 0),
         row.get("submissions", 0),
         row.get("identifiers", 0),

@@ -31,7 +31,12 @@ PAUSE_SECONDS = 1.0
 
 
 class EraseCustomer:
-    """Carries out noted erasures; every step is stored with what it did, so any process may go on after any crash."""
+    """Carries out noted erasures; every step is stored with what it did, so any process may go on after any crash.
+
+    Several processes may carry out the same one, and a transaction runs again when its answer was lost. So each step
+    reads in its own transaction how far the erasure is, and does nothing if it was done already: a step done twice
+    would tell others of submissions under a part that they know, and their keys would never be destroyed.
+    """
 
     def __init__(
         self,
@@ -78,18 +83,22 @@ class EraseCustomer:
 
     async def _begin(self, erasure: Erasure) -> Erasure:
         async def begin(transaction: Transaction) -> Erasure:
+            stored = await self._erasures.stored(erasure.request_id, transaction)
+            if stored.state != "waiting":
+                return stored
             holder = await self._erasures.holder_of(erasure.customer, transaction)
             aliases = await self._erasures.aliases_of(holder, transaction)
             if await self._logs.open_log(transaction, [holder, *aliases]):
-                return erasure
+                return stored
             found = await self._find_set_aside(holder, transaction)
-            founders, submissions, identifiers = await self._erasures.forget_customer(holder, aliases, transaction)
+            founders, identifiers = await self._erasures.forget_customer(holder, aliases, transaction)
             if found.theirs:
                 await self._erasures.attach(found.theirs, holder, founders[0], transaction)
-                submissions += len(found.theirs)
+            # Counted, not added up: a dead letter may have been resolved after all, and privacy waits until this many keys are named.
+            submissions = await self._erasures.count_submissions(founders, transaction)
             parts = max(1, ceil(submissions / CHUNK_SUBMISSIONS_MAX))
             begun = replace(
-                erasure,
+                stored,
                 state="erasing",
                 holder=holder,
                 aliases=aliases,
@@ -100,7 +109,7 @@ class EraseCustomer:
                 dead_letters=len(found.theirs),
                 unreadable=found.unreadable,
             )
-            await self._erasures.save(begun, transaction)
+            await self._erasures.save(begun, stored, transaction)
             failpoint("dedup.before_erasure_begun")
             return begun
 
@@ -108,11 +117,14 @@ class EraseCustomer:
 
     async def _erase_part(self, erasure: Erasure) -> Erasure:
         async def erase(transaction: Transaction) -> Erasure:
-            gone = await self._erasures.forget_submissions(erasure.founders, CHUNK_SUBMISSIONS_MAX, transaction)
-            last = erasure.part >= erasure.parts
-            after = replace(erasure, part=erasure.part + 1, state="done" if last else "erasing", founders=() if last else erasure.founders)
-            await self._erasures.save(after, transaction)
-            await enqueue(transaction, self._store, self._events(erasure, gone))
+            stored = await self._erasures.stored(erasure.request_id, transaction)
+            if (stored.state, stored.part) != (erasure.state, erasure.part):
+                return stored
+            gone = await self._erasures.forget_submissions(stored.founders, CHUNK_SUBMISSIONS_MAX, transaction)
+            last = stored.part >= stored.parts
+            after = replace(stored, part=stored.part + 1, state="done" if last else "erasing", founders=() if last else stored.founders)
+            await self._erasures.save(after, stored, transaction)
+            await enqueue(transaction, self._store, self._events(stored, gone))
             failpoint("dedup.before_erasure_part")
             return after
 
@@ -128,7 +140,16 @@ class EraseCustomer:
         if part == 1:
             counts |= {"identifiers": erasure.identifiers, "entities": 1 + len(erasure.aliases)}
             counts |= {name: count for name, count in _set_aside(erasure).items() if count}
-        receipt = ErasureReceipt(request_id=request, holder="dedup", stage="erased", counts=counts, key_ids=tuple(gone), part=part, parts=parts)
+        receipt = ErasureReceipt(
+            request_id=request,
+            holder="dedup",
+            stage="erased",
+            counts=counts,
+            key_ids=tuple(gone),
+            key_ids_in_all=erasure.submissions,
+            part=part,
+            parts=parts,
+        )
         return [
             Outgoing(TOPIC, holder.bytes, ids.event_id(request, f"dedup-submissions-erased:{part}"), erased, at),
             Outgoing(RECEIPTS_TOPIC, request.bytes, ids.event_id(request, f"dedup-receipt:{part}"), receipt, at),

@@ -55,12 +55,15 @@ class Received:
         drained: the latest answer of every intake process.
         erased: parts that came, by holder.
         parts: how many parts the holder announced.
+        owed_keys: how many key ids holders announced and have not named yet, by holder. Parts that are all there and name
+            too few would end in a certificate over living keys; so this is a wait for somebody to look at, not a step.
         unspent: receipts with keys that are not destroyed yet.
     """
 
     drained: Mapping[str, Drained] = field(default_factory=dict)
     erased: Mapping[str, frozenset[int]] = field(default_factory=dict)
     parts: Mapping[str, int] = field(default_factory=dict)
+    owed_keys: Mapping[str, int] = field(default_factory=dict)
     unspent: int = 0
 
     @property
@@ -131,7 +134,7 @@ def next_step(erasure: Erasure, received: Received, now: datetime) -> Step | Non
             return SetBarrier(highest(received.drained.values()))
         case Stage.DRAINING if now - erasure.asked_at >= REPEAT_AFTER:
             return AskAgain(erasure.attempt + 1)
-        case Stage.ERASING if not any(received.missing(holder) for holder in ERASING_HOLDERS):
+        case Stage.ERASING if not received.owed_keys and not any(received.missing(holder) for holder in ERASING_HOLDERS):
             return SeeAllErased()
         case Stage.DESTROYING:
             return DestroyKeys() if received.unspent else Certify()
@@ -167,7 +170,8 @@ def pending(erasure: Erasure, received: Received) -> list[str]:
         case Stage.DRAINING:
             return [f"intake {name}: drain" for name in received.undrained] or ["intake: drain"]
         case Stage.ERASING:
-            return [f"{holder}: part {part} of {received.parts.get(holder, 1)}" for holder in ERASING_HOLDERS for part in received.missing(holder)]
+            parts = [f"{holder}: part {part} of {received.parts.get(holder, 1)}" for holder in ERASING_HOLDERS for part in received.missing(holder)]
+            return parts + [f"{holder}: {keys} key ids" for holder, keys in sorted(received.owed_keys.items())]
         case Stage.DESTROYING:
             return [f"keys: {received.unspent} parts to destroy"] if received.unspent else ["certificate"]
         case Stage.CLOSED:

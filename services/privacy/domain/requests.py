@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -58,6 +59,8 @@ class Receipt:
     """What one holder answered; `place` (process or part) tells it from its siblings, so that a repeat is the same receipt.
 
     Attributes:
+        key_ids: perhaps only some of them, where all are not asked for; `key_count` is their true number.
+        keys_in_all: how many key ids the holder names in all its parts, if it says so.
         spent: its keys are destroyed.
     """
 
@@ -73,6 +76,8 @@ class Receipt:
     counts: Mapping[str, int] = field(default_factory=dict)
     key_ids: tuple[UUID, ...] = ()
     spent: bool = False
+    key_count: int = 0
+    keys_in_all: int | None = None
 
     @property
     def id(self) -> str:
@@ -85,6 +90,8 @@ def received(receipts: Iterable[Receipt]) -> Received:
     drained: dict[str, Drained] = {}
     erased: dict[str, frozenset[int]] = {}
     parts: dict[str, int] = {}
+    announced: Counter[str] = Counter()
+    named: Counter[str] = Counter()
     unspent = 0
     for receipt in receipts:
         if receipt.stage == "drained":
@@ -92,8 +99,10 @@ def received(receipts: Iterable[Receipt]) -> Received:
         elif receipt.stage == "erased":
             erased[receipt.holder] = erased.get(receipt.holder, frozenset()) | {receipt.part}
             parts[receipt.holder] = max(receipt.parts, parts.get(receipt.holder, 1))
+            announced[receipt.holder] = max(receipt.keys_in_all or 0, announced[receipt.holder])
+            named[receipt.holder] += receipt.key_count
         unspent += bool(receipt.key_ids) and not receipt.spent
-    return Received(drained, erased, parts, unspent)
+    return Received(drained, erased, parts, announced - named, unspent)
 
 
 def counts_by_holder(receipts: Iterable[Receipt]) -> dict[str, dict[str, int]]:

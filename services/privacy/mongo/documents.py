@@ -135,6 +135,8 @@ def of_receipt(receipt: Receipt) -> Document:
         "counts": dict(receipt.counts),
         "keys": [each.bytes for each in receipt.key_ids],
         "spent": receipt.spent,
+        "key_count": receipt.key_count,
+        "keys_in_all": receipt.keys_in_all,
     }
 
 
@@ -153,6 +155,8 @@ def to_receipt(document: Document) -> Receipt:
         counts=document["counts"],
         key_ids=tuple(UUID(bytes=each) for each in document["keys"]),
         spent=document["spent"],
+        key_count=document["key_count"],
+        keys_in_all=document["keys_in_all"],
     )
 
 

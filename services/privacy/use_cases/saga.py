@@ -229,6 +229,8 @@ def _receipt(event: ErasureReceipt) -> Receipt:
         offsets=event.offsets,
         counts=event.counts,
         key_ids=event.key_ids,
+        key_count=len(event.key_ids),
+        keys_in_all=event.key_ids_in_all,
     )
 
 
