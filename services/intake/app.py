@@ -23,15 +23,16 @@ from services.intake.use_cases import AcceptSubmissions
 from services.intake.write_keys import WriteKeys
 from shared.hosting import ServiceApp, ServiceContext, Settings
 from shared.messaging import BroadcastReader
+from shared.storage import Document
 
 
 async def build(settings: Settings) -> ServiceApp:
     """The service, ready to be hosted."""
 
-    async def note_published(batches: Sequence[str]) -> None:
-        await ledger.mark_published(batches)
+    async def keep_bodies(published: Sequence[Document]) -> None:
+        await ledger.keep_bodies(published)
 
-    context = await ServiceContext.open("intake", settings, on_published=note_published)
+    context = await ServiceContext.open("intake", settings, on_published=keep_bodies)
     store, access = context.store, context.access
     ledger = MongoLedger(store, context.keyring, timedelta(days=IntakeSettings().body_kept_days))
     channels, imports, rules = MongoChannels(store), MongoImports(store), rules_of(context.catalogue)

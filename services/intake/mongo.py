@@ -2,35 +2,41 @@
 
 Documents:
     ledger      {_id: submission id, state, digest, channel, received_at, batch}; `batch` names the documents of `outbox` and `bodies`.
-    bodies      {_id: batch, expires_at, published_at?, sealed: {submission id as hex: bytes}}; one per transaction, so that seven days
-                of bodies cost one document and one expiry for many submissions.
+    bodies      {_id: batch, expires_at, published_at, sealed: {submission id as hex: bytes}}; one per transaction, so that seven days
+                of bodies cost one document and one expiry for many submissions. Stored when the batch leaves the outbox, where the
+                bodies lie until then.
     quarantine  {_id: submission id, channel, received_at, expires_at, reasons, fields, sealed}.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from services.intake.events import accepted_event, quarantined_event
 from services.intake.migrations import BODIES, LEDGER, OUTBOX, QUARANTINE
 from services.intake.ports import Entry, LedgerRow, Verdict
 from shared.contracts.event import Outgoing
+from shared.contracts.intake import SubmissionAccepted
 from shared.contracts.submission import BODY_VERSION
 from shared.failpoints import failpoint
-from shared.messaging import enqueue
+from shared.messaging import enqueue, messages_of
 from shared.sealing import DataKey, KeyRing, body_aad
-from shared.storage import DuplicateKey, Store, Transaction
+from shared.storage import Document, DuplicateKey, Store, Transaction
 
 BODY_KEPT = timedelta(days=7)
 """As long as the topic keeps its records; afterwards the body lives in dedup's source record."""
 RETRY_SECONDS = 3.0
 """Then the sender is told to come again: whoever shares the write waits as long."""
 _RACES_MAX = 20
+_decode_accepted = msgspec.json.Decoder(SubmissionAccepted).decode
 _ROW = {"state": 1, "digest": 1}
 _ERASED: dict[str, Any] = {"state": "erased", "digest": b""}
 """What a destroyed key without a row stands for: whoever was erased stays erased."""
@@ -78,10 +84,15 @@ class MongoLedger:
         if not fresh and not corrected:
             return verdicts
         keyless = [entry for entry in fresh if entry.submission_id not in taken]
-        await self._keyring.insert([sealed.draft(entry) for entry in keyless], transaction)
-        failpoint("intake.after_keys_before_ledger")
         with_key = [*(entry for entry in fresh if entry.submission_id in taken), *corrected]
-        await self._insert(fresh, corrected, await sealed.bytes_of(keyless, with_key), transaction)
+        inserting = asyncio.create_task(self._keyring.insert([sealed.draft(entry) for entry in keyless], transaction))
+        await asyncio.sleep(0)  # it has asked the server, and what it asked for is sealed while the server works
+        try:
+            bodies = await sealed.bytes_of(keyless, with_key)
+        finally:
+            await inserting
+        failpoint("intake.after_keys_before_ledger")
+        await self._insert(fresh, corrected, bodies, transaction)
         failpoint("intake.before_commit")
         return verdicts
 
@@ -94,19 +105,10 @@ class MongoLedger:
         for entry in corrected:
             await ledger.update_one({"_id": entry.submission_id.bytes}, {"$set": _row(entry, batch)}, transaction=transaction)
             await quarantine.delete_one({"_id": entry.submission_id.bytes}, transaction=transaction)
-        if accepted:
-            await self._store.collection(BODIES).insert_one(self._bodies(accepted, sealed, batch), transaction=transaction)
         await quarantine.insert_many([self._set_aside(entry, sealed[entry.submission_id]) for entry in set_aside], transaction=transaction)
 
     def _events(self, accepted: Sequence[Entry], set_aside: Sequence[Entry], sealed: dict[UUID, bytes]) -> list[Outgoing]:
         return [accepted_event(entry, sealed[entry.submission_id]) for entry in accepted] + [quarantined_event(entry) for entry in set_aside]
-
-    def _bodies(self, accepted: Sequence[Entry], sealed: dict[UUID, bytes], batch: str) -> dict[str, Any]:
-        return {
-            "_id": batch,
-            "expires_at": datetime.now(UTC) + self._body_kept,
-            "sealed": {entry.submission_id.hex: sealed[entry.submission_id] for entry in accepted},
-        }
 
     def _set_aside(self, entry: Entry, sealed: bytes) -> dict[str, Any]:
         return {
@@ -137,9 +139,15 @@ class MongoLedger:
         found = await self._store.collection(QUARANTINE).find(wanted, projection={"sealed": 0}, sort=[("received_at", -1)], limit=limit)
         return [_ledger_row({**document, "state": "quarantined"}, reasons=document) for document in found]
 
-    async def mark_published(self, batches: Sequence[str]) -> None:
-        """Notes when these outbox documents were acknowledged by Kafka. A mark that is lost costs the time, not the fact."""
-        await self._store.collection(BODIES).update_many({"_id": {"$in": list(batches)}}, {"$set": {"published_at": datetime.now(UTC)}})
+    async def keep_bodies(self, published: Sequence[Document]) -> None:
+        """Keeps the sealed bodies of outbox documents that Kafka has acknowledged and that are about to go. A repeat changes nothing.
+
+        Until then a body lies in the outbox; to store it twice before the sender is answered would only make the sender wait.
+        """
+        now = datetime.now(UTC)
+        rows = [{"_id": each["_id"], "published_at": now, "expires_at": now + self._body_kept, "sealed": _bodies_in(each)} for each in published]
+        with contextlib.suppress(DuplicateKey):
+            await self._store.collection(BODIES).insert_many(rows)
 
 
 class _Sealed:
@@ -162,6 +170,12 @@ class _Sealed:
         keys = await self._keyring.open(entry.submission_id for entry in with_key) if with_key else {}
         again = {entry.submission_id: _seal(key, entry) for entry in with_key if (key := keys[entry.submission_id]) is not None}
         return self._bytes | again
+
+
+def _bodies_in(outbox_document: Document) -> dict[str, bytes]:
+    accepted = [each.value for each in messages_of(outbox_document) if each.topic == SubmissionAccepted.topic and each.value is not None]
+    submissions = [_decode_accepted(value).submission for value in accepted]
+    return {each.submission_id.hex: each.sealed for each in submissions}
 
 
 def _seal(key: DataKey, entry: Entry) -> bytes:

@@ -37,7 +37,7 @@ class ServiceContext:
         """Builds the context inside the running event loop.
 
         Args:
-            on_published: told the ids of the events that the relay has published; a crash may leave some out.
+            on_published: given the outbox documents that the relay has published and is about to delete; a repeat is possible.
 
         Raises:
             KeyFileRefused: the key folder is unsafe or unreadable; the message says what to change.

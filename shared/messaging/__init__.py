@@ -5,7 +5,7 @@ from shared.messaging.broker import Broker, BrokerSettings
 from shared.messaging.dead_letters import DeadLetter, DeadLetters
 from shared.messaging.effects import Effects
 from shared.messaging.migrations import MESSAGING_MIGRATIONS
-from shared.messaging.outbox import OF_DOORS, enqueue
+from shared.messaging.outbox import OF_DOORS, enqueue, messages_of
 from shared.messaging.partitioner import partition_of
 from shared.messaging.positions import Progress, consumed_positions
 from shared.messaging.record import Batch, Handler, Idle, Record, Tombstone
@@ -37,5 +37,6 @@ __all__ = [
     "broadcast_reader",
     "consumed_positions",
     "enqueue",
+    "messages_of",
     "partition_of",
 ]

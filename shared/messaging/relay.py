@@ -20,7 +20,7 @@ SWEEP_SECONDS = 5.0
 DOCUMENTS_MAX = 8
 """At once: a document may hold a few megabytes."""
 DELAY_SECONDS_MAX = 15.0
-OnPublished = Callable[[Sequence[str]], Awaitable[None]]
+OnPublished = Callable[[Sequence[Document]], Awaitable[None]]
 _log = logging.getLogger("kehu.messaging.relay")
 
 
@@ -32,7 +32,7 @@ class OutboxRelay:
     """
 
     def __init__(self, store: Store, broker: Broker, instance: str, on_published: OnPublished | None = None) -> None:
-        """`on_published` gets the ids of published documents, best effort: a crash may leave it out."""
+        """`on_published` gets the outbox documents that Kafka has, before they are deleted; after a crash it gets them once more."""
         store.writer = instance
         self._outbox = store.collection(OUTBOX)
         self._broker, self._instance, self._on_published = broker, instance, on_published
@@ -110,10 +110,10 @@ class OutboxRelay:
             await self._outbox.delete_many({"_id": {"$in": ids}})
             failpoint("relay.after_delete_before_publish")
         await self._broker.publish_messages(messages)
+        if self._on_published is not None:
+            await self._on_published(found)
         failpoint("relay.after_publish_before_delete")
         await self._outbox.delete_many({"_id": {"$in": ids}})
-        if self._on_published is not None:
-            await self._on_published(ids)
 
     async def _renew_and_take_over(self) -> None:
         while True:

@@ -52,6 +52,8 @@ async def test_for_an_erasure_it_drains_and_reports_the_end_of_the_topic(intake:
 async def test_when_keys_are_destroyed_the_sealed_bodies_go_and_the_ids_stay_taken(intake: RunningIntake) -> None:
     told = (await intake.submit_batch([person(1), person(2)])).json()["items"]
     gone, kept = (UUID(each["submission_id"]) for each in told)
+    bodies_of = intake.service.context.store.collection(BODIES).count
+    await eventually(lambda: bodies_of({}))
 
     await _publish(intake, KeysDestroyed(request_id=uuid4(), key_ids=(gone, uuid4()), part=1, parts=1), gone.bytes)
 

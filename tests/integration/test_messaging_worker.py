@@ -565,8 +565,8 @@ async def test_what_kafka_refuses_for_good_is_not_sent_again_and_again(one: Rig)
 async def test_what_a_door_enqueues_is_published_by_its_relay_in_one_transaction_with_its_state(one: Rig) -> None:
     published: list[str] = []
 
-    async def note(ids: Any) -> None:
-        published.extend(ids)
+    async def note(documents: Any) -> None:
+        published.extend(each["_id"] for each in documents)
 
     relay = OutboxRelay(one.store, one.broker, "door-1", note)
     await relay.start()
