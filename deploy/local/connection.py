@@ -62,6 +62,12 @@ class Connection:
         raise CommandFailed("Kehu is not running; start it with `kehu up`.", "客户平台没有运行，请先执行 `kehu up`。")
 
     @classmethod
+    def of(cls, stack: Stack) -> Connection:
+        """A stack that is up, as operator."""
+        ports = {service: stack.port_of(service) for service in stack.services}
+        return cls(stack.kafka_bootstrap_servers, stack.mongodb_uri("operator"), stack.namespace, stack.places.keys, ports)
+
+    @classmethod
     def _of_running(cls, stack: Stack, state: StackState) -> Connection:
         mongod = state.children.get("mongod")
         uri = stack.external_mongodb

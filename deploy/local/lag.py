@@ -12,7 +12,7 @@ from deploy.local.connection import Connection
 if TYPE_CHECKING:
     import httpx
 
-_LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,23 @@ def _behind(ends: Mapping[int, int], positions: Mapping[int, int]) -> int:
 async def drained(clients: Iterable[httpx.AsyncClient]) -> AsyncIterator[int]:
     """Yields the records that the services' own consumers see before them, until that was 0 twice running; the last value is 0.
 
+    A reading to rest by, between one measurement and the next: a consumer that gets partitions in this moment sees nothing. Whether all
+    has arrived is for `arrival` to say.
+
     Args:
         clients: one for each service that consumes, with the service's address as base.
     """
     services, zeros = list(clients), 0
     while zeros < 2:
-        lag = sum([await _seen_lag(client) for client in services])
+        lag = sum([await seen_lag(client) for client in services])
         zeros = zeros + 1 if lag == 0 else 0
         yield lag
         if zeros < 2:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _seen_lag(client: httpx.AsyncClient) -> int:
+async def seen_lag(client: httpx.AsyncClient) -> int:
+    """The records that one service's consumers know to be before them: a reading, of the partitions they hold at this moment."""
     body = (await client.get("/livez")).json()
     return sum(each["lag_records"] for each in body["consumers"])
 

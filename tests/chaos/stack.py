@@ -78,7 +78,7 @@ class Clients:
         Raises:
             NotDrained: it took too long; the message tells what was still under way.
         """
-        connection = connection_to(self._stack)
+        connection = Connection.of(self._stack)
         deadline, calm, under_way = time.monotonic() + DRAIN_SECONDS, 0, "nothing was seen"
         while calm < CALM_LOOKS:
             if time.monotonic() > deadline:
@@ -89,12 +89,6 @@ class Clients:
                 under_way = f"a server is away: {error!r}"
             calm = 0 if under_way else calm + 1
             await asyncio.sleep(0.5)
-
-
-def connection_to(stack: Stack) -> Connection:
-    """The stack as commands reach it, as operator."""
-    ports = {name: stack.port_of(name) for name in stack.services}
-    return Connection(stack.kafka_bootstrap_servers, stack.mongodb_uri("operator"), stack.namespace, stack.places.keys, ports)
 
 
 async def _under_way(connection: Connection) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
+import pytest
 
+from deploy.local.arrival import NotAllCounted, Standing, arrival
+from deploy.local.connection import Connection
 from deploy.local.stack import SERVICES, Stack
 from deploy.local.sweep import Places, Report, sweep
 from services.analytics.mongo import DIRTY_MARKS
@@ -72,6 +76,23 @@ class House:
         """Returns when the door has dropped them too, which it does once it hears that their keys are gone."""
         for each in submission_ids:
             wait_until(lambda each=each: self.steps(each)["intake"][-1] == "erased", "submission forgotten")
+
+    def arrived(self, submit: Callable[[], Sequence[str]]) -> tuple[Standing, str]:
+        """How it stands once everything submitted is counted, and what is said of one more that nobody sent."""
+        return asyncio.run(self._arrived(submit))
+
+    async def _arrived(self, submit: Callable[[], Sequence[str]]) -> tuple[Standing, str]:
+        async with AsyncExitStack() as opened:
+            clients = [httpx.AsyncClient(base_url=self._url(service, ""), trust_env=False) for service in SERVICES[1:]]
+            consumers = [await opened.enter_async_context(client) for client in clients]
+            arriving = await opened.enter_async_context(arrival(Connection.of(self._stack), consumers))
+            await arriving.begin()
+            accepted = len(submit())
+            standings = [each async for each in arriving.followed(accepted, WAIT_SECONDS)]
+            with pytest.raises(NotAllCounted) as missed:
+                async for _ in arriving.followed(accepted + 1, patience_seconds=1.0):
+                    pass
+            return standings[-1], str(missed.value)
 
     def customers_of(self, submission_ids: Sequence[str]) -> list[Any]:
         """The living customer of each submission, None where there is none any more."""

