@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from shared.storage.administration import INSTALLER, OPERATOR, READ_WRITE, Grant
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.messaging.topic_admin import TopicState
+    from shared.messaging.topic_admin import Durability, TopicState
     from shared.storage import Migration
 
 KEYRING = "keyring"
@@ -93,4 +94,12 @@ async def prepare_kafka(bootstrap_servers: str, namespace: str, timeout_s: float
     from shared.messaging.topic_admin import apply_topics, wait_for_kafka
 
     await wait_for_kafka(bootstrap_servers, timeout_s)
-    return await apply_topics(bootstrap_servers, namespace)
+    return await apply_topics(bootstrap_servers, namespace, durability=durability())
+
+
+def durability() -> Durability:
+    """How many brokers keep each record, from `KEHU_KAFKA_REPLICATION` and `KEHU_KAFKA_MIN_INSYNC_REPLICAS`; by default as the cluster has it."""
+    from shared.messaging.topic_admin import BROKERS_DEFAULT, Durability
+
+    least = os.environ.get("KEHU_KAFKA_MIN_INSYNC_REPLICAS")
+    return Durability(int(os.environ.get("KEHU_KAFKA_REPLICATION") or BROKERS_DEFAULT), int(least) if least else None)

@@ -22,10 +22,11 @@ keys = typer.Typer(help="Key slots of the key provider.", no_args_is_help=True)
 @topics.command("list")
 def list_topics() -> None:
     """Show every topic and whether it is as declared. Changes nothing."""
+    from deploy.local.preparation import durability
     from shared.messaging.topic_admin import describe_topics
 
     connection = Connection.open()
-    _print_topics(_ask(describe_topics(connection.kafka_bootstrap_servers, connection.namespace)))
+    _print_topics(_ask(describe_topics(connection.kafka_bootstrap_servers, connection.namespace, durability=durability())))
 
 
 @topics.command("apply")
