@@ -70,6 +70,10 @@ class CarryingOut:
         """Brings `has_dead_letters` up to date."""
         self.has_dead_letters = await self._letters.find_one(self._of_partition, projection=["_id"]) is not None
 
+    async def count_dead_letters(self) -> int:
+        """Records of this partition that stand set aside, without those that somebody asked to redrive."""
+        return await self._letters.count({**self._of_partition, "state": "dead"})
+
     async def _decide(self, decoded: Decoded, blocked: Set[bytes], transaction: Transaction) -> tuple[Effects, Sorted]:
         work = self._work
         return await decide(work.handle, (work.topic.name, self._partition), decoded, blocked, transaction, park=work.topic.park_keys)

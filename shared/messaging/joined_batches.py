@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from shared.failpoints import failpoint
 from shared.messaging.carrying_out import written
 from shared.messaging.outbox import OUTBOX, Message
-from shared.messaging.partition import PartitionOwner, Position, PositionMoved
+from shared.messaging.partition import PartitionOwner, PositionMoved
 from shared.messaging.partition_outbox import publish
 from shared.messaging.partitioner import partition_of
-from shared.messaging.positions import OFFSETS
+from shared.messaging.positions import OFFSETS, Position
 from shared.messaging.record import Batch, RawRecord, Record, decode
 from shared.messaging.work import Work
 from shared.storage import Document, Session, Transaction, TransientError, UpdateOne
@@ -90,7 +90,7 @@ class JoinedBatches:
 
     async def _advance(self, parts: Sequence[_Part], transaction: Transaction) -> None:
         """First of all, so that a zombie and its successor meet here and not after the work."""
-        steps = [UpdateOne(*part.owner.step_to(part.after)) for part in parts]
+        steps = [UpdateOne(*part.owner.step_to(part.after, len(part.raw))) for part in parts]
         if await self._offsets.bulk(steps, transaction=transaction) != len(parts):
             raise PositionMoved
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,8 +12,9 @@ from shared.messaging.carrying_out import CarryingOut
 from shared.messaging.deciding import Decoded, Sorted
 from shared.messaging.outbox import Message
 from shared.messaging.partition_outbox import PartitionOutbox
-from shared.messaging.positions import OFFSETS
+from shared.messaging.positions import OFFSETS, Position
 from shared.messaging.record import RawRecord, decode
+from shared.messaging.share_limit import Share
 from shared.messaging.work import Work
 from shared.storage import Session, Transaction, TransientError
 from shared.telemetry import metrics
@@ -28,25 +28,6 @@ class PositionMoved(TransientError):
 
 class Overtaken(TransientError):
     """Another process fenced this owner out, or somebody set the position back: fence again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What the partition's row says.
-
-    Attributes:
-        next: offset of the first record that is not consumed.
-        sequence: rises with every transaction of the partition, mark passes included, so that each conflicts with a zombie's.
-        epoch: rises with every fence.
-    """
-
-    next: int
-    sequence: int
-    epoch: int
-
-    def after(self, next_offset: int | None = None) -> Position:
-        """The position one transaction later; `next` stays if not given."""
-        return replace(self, next=self.next if next_offset is None else next_offset, sequence=self.sequence + 1)
 
 
 class PartitionOwner:
@@ -79,7 +60,10 @@ class PartitionOwner:
         if row is None:
             row = {"next": await log_start(), "sequence": 0, "epoch": 0}
         await self._work.store.kill_sessions([each for each in row.get("sessions", ()) if each not in sessions])
-        await self._take(row, sessions)
+        share = Share.of(await self._take(row, sessions))
+        if share.bad:
+            share = share.forgiving(await self._carrying_out.count_dead_letters())
+        self._work.share.put(self.partition, share)
         self.outbox.forget()
         await self._carrying_out.look_for_dead_letters()
         failpoint("worker.assignment_after_fence_before_seek")
@@ -91,6 +75,7 @@ class PartitionOwner:
             raise Overtaken
         if row["sequence"] != self.position.sequence:
             self.outbox.forget()  # a commit of unknown result did happen
+            self._work.share.put(self.partition, Share.of(row))
         self.position = Position(row["next"], row["sequence"], row["epoch"])
 
     async def apply(self, records: Sequence[RawRecord]) -> int:
@@ -104,9 +89,10 @@ class PartitionOwner:
 
         async def work(transaction: Transaction) -> Sorted:
             # First of all, so that a zombie and its successor meet here and not after the work.
-            await self._advance(after, transaction)
+            await self._advance(after, transaction, len(todo))
             failpoint("worker.after_first_write")
             result, messages = await self._carrying_out.batch(decoded, transaction)
+            await self._correct_share(result, transaction)
             await self.outbox.store(messages, after.sequence, transaction)
             failpoint("worker.before_commit")
             return result
@@ -125,19 +111,19 @@ class PartitionOwner:
         """Whether records of this partition may have to be parked, so that it cannot join others in a transaction."""
         return self._work.topic.park_keys and self._carrying_out.has_dead_letters
 
-    def step_to(self, after: Position) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The compare-and-set that admits one transaction per sequence number and owner, as filter and update."""
+    def step_to(self, after: Position, good: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The compare-and-set that admits one transaction per sequence number and owner, as filter and update; with it go `good` records."""
         expected: dict[str, Any] = {"_id": self._id}
         if not mutant("no_offset_check"):
             before = self.position
             expected |= {"epoch": before.epoch, "sequence": before.sequence, "next": before.next}
-        return expected, {"$set": {"next": after.next, "sequence": after.sequence}}
+        return expected, {"$set": {"next": after.next, "sequence": after.sequence, "share": self._share_after(good, 0)}}
 
     def took(self, after: Position, records: Sequence[RawRecord]) -> None:
         """A transaction with others committed these records, all of them good, and the step."""
         self.position, self.last_progress = after, datetime.now(UTC)
         self.last_timestamp_ms = records[-1].timestamp
-        self._work.share.count(len(records), 0)
+        self._work.share.put(self.partition, self._share_after(len(records), 0))
         self._count_outcome("applied", len(records))
 
     async def mark_pass(self) -> bool:
@@ -186,6 +172,7 @@ class PartitionOwner:
 
     async def end(self) -> None:
         """Gives the session back."""
+        self._work.share.forget(self.partition)
         if self._session is not None:
             await self._session.end()
             self._session = None
@@ -205,7 +192,7 @@ class PartitionOwner:
         """What the last transaction wants published; see `PartitionOutbox.take`."""
         return await self.outbox.take(self.position.epoch)
 
-    async def _take(self, row: dict[str, Any], sessions: Sequence[Any]) -> None:
+    async def _take(self, row: dict[str, Any], sessions: Sequence[Any]) -> dict[str, Any]:
         epoch = row["epoch"] + 1
         ours = {**self._of_partition, "epoch": epoch, "sessions": list(sessions)}
         first = {"next": row["next"], "sequence": row["sequence"]}
@@ -215,18 +202,28 @@ class PartitionOwner:
         if taken is None:
             raise PositionMoved
         self.position = Position(taken["next"], taken["sequence"], epoch)
+        return taken
 
     async def _own_session(self) -> Session:
         if self._session is None:
             self._session = await self._work.store.session()
         return self._session
 
-    async def _advance(self, after: Position, transaction: Transaction) -> None:
-        if not await self._offsets.update_one(*self.step_to(after), transaction=transaction):
+    async def _advance(self, after: Position, transaction: Transaction, good: int = 0) -> None:
+        if not await self._offsets.update_one(*self.step_to(after, good), transaction=transaction):
             raise PositionMoved
 
+    async def _correct_share(self, result: Sorted, transaction: Transaction) -> None:
+        """The step was taken before anybody knew which records are bad."""
+        if result.dead or result.parked:
+            share = self._share_after(len(result.good) + len(result.dead), len(result.dead))
+            await self._offsets.update_one({"_id": self._id}, {"$set": {"share": share}}, transaction=transaction)
+
+    def _share_after(self, records: int, bad: int) -> Share:
+        return self._work.share.of(self.partition).after(records, bad)
+
     def _count(self, result: Sorted) -> None:
-        self._work.share.count(len(result.good) + len(result.dead), len(result.dead))
+        self._work.share.put(self.partition, self._share_after(len(result.good) + len(result.dead), len(result.dead)))
         outcomes = {"applied": len(result.good), "rejected": len(result.dead), "parked": len(result.parked)}
         for outcome, count in outcomes.items():
             self._count_outcome(outcome, count)

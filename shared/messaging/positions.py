@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.contracts.topics import Topic
@@ -25,6 +25,25 @@ class Progress:
     lag_records: int
     lag_seconds: float
     last_progress: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What the partition's row says.
+
+    Attributes:
+        next: offset of the first record that is not consumed.
+        sequence: rises with every transaction of the partition, mark passes included, so that each conflicts with a zombie's.
+        epoch: rises with every fence.
+    """
+
+    next: int
+    sequence: int
+    epoch: int
+
+    def after(self, next_offset: int | None = None) -> Position:
+        """The position one transaction later; `next` stays if not given."""
+        return replace(self, next=self.next if next_offset is None else next_offset, sequence=self.sequence + 1)
 
 
 async def consumed_positions(store: Store, group: str, topic: str | Topic, transaction: Transaction | None = None) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
@@ -23,7 +24,7 @@ from shared.messaging.outbox import BODY_BYTES_MAX, Message, MessageTooLarge, me
 from shared.messaging.partitioner import partition_of
 from shared.messaging.producer import PublishFailed, PublishRefused
 from shared.messaging.share_limit import TooManyDeadLetters
-from shared.storage import InsertOne, Store, Transaction, UpdateOne
+from shared.storage import Collection, InsertOne, Store, Transaction, UpdateOne
 from tests.integration.messaging_rig import (
     GROUP,
     Proxy,
@@ -378,18 +379,45 @@ async def _attempts(letters: DeadLetters, expected: int) -> bool:
     return [each.attempts for each in await letters.list(state="dead")] == [expected]
 
 
-async def test_mostly_bad_input_stops_the_consumer_and_commits_nothing(one: Rig) -> None:
-    async def refuse(batch: Batch, transaction: Transaction) -> Effects:
-        effects = Effects()
-        for record in batch:
-            effects.reject(record, "refused_by_test")
-        return effects
+async def refuse(batch: Batch, transaction: Transaction) -> Effects:
+    effects = Effects()
+    for record in batch:
+        effects.reject(record, "refused_by_test")
+    return effects
 
-    key = b"same-partition"
-    await one.broker.publish([submission(number, key) for number in range(1_200)])
+
+async def test_mostly_bad_input_stops_the_consumer_and_commits_nothing_nor_does_a_restart_set_more_aside(one: Rig, servers: Servers) -> None:
+    # given fewer bad records than say anything
+    letters, key = one.store.collection("dead_letters"), b"same-partition"
+    await one.broker.publish([submission(number, key) for number in range(900)])
     async with one.running(one.worker(refuse)):
-        assert isinstance(await asyncio.wait_for(one.broker.wait_for_failure(), 20), TooManyDeadLetters)
-    assert await one.store.collection("dead_letters").count({}) < 1_000
+        await until(lambda: _holds(letters, 900))
+    await one.broker.publish([submission(number, key) for number in range(900, 1_200)])
+    for _ in range(2):  # when it is started again and again, as a supervisor does
+        async with fresh_broker(servers) as broker:
+            again = Rig(servers, one.store, broker)
+            async with again.running(again.worker(refuse)):
+                assert isinstance(await asyncio.wait_for(broker.wait_for_failure(), 20), TooManyDeadLetters)
+        assert await letters.count({}) == 900
+    # when the code is mended
+    async with fresh_broker(servers) as broker:
+        mended = Rig(servers, one.store, broker)
+        async with mended.running(mended.worker()):
+            await until(lambda: mended.settled(300))
+
+
+async def _holds(collection: Collection, count: int) -> bool:
+    return await collection.count({}) == count
+
+
+@asynccontextmanager
+async def fresh_broker(servers: Servers) -> AsyncIterator[Broker]:
+    broker = Broker(servers)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
 
 
 async def test_an_unknown_error_stops_loudly_and_commits_nothing(one: Rig) -> None:

@@ -12,7 +12,7 @@ from shared.messaging.fetching import BYTES_MAX, RECORDS_MAX, bounded
 from shared.messaging.outbox import DOCUMENT_BYTES_MAX, Message, documents, messages_of
 from shared.messaging.partitioner import partition_of
 from shared.messaging.record import TOMBSTONE, Record, decode
-from shared.messaging.share_limit import ShareLimit, TooManyDeadLetters
+from shared.messaging.share_limit import Share, ShareLimit, TooManyDeadLetters
 
 
 @dataclass
@@ -109,7 +109,33 @@ def test_a_key_stays_in_its_partition() -> None:
 def test_mostly_bad_input_is_refused_only_when_there_is_enough_of_it() -> None:
     share = ShareLimit()
     share.check(999, 999)
-    share.count(900, 400)
+    share.put(0, Share(450, 200))
+    share.put(1, Share(450, 200))
     share.check(100, 50)
     with pytest.raises(TooManyDeadLetters):
         share.check(100, 101)
+
+
+def test_once_the_code_is_mended_good_batches_go_on_whatever_was_before() -> None:
+    share = ShareLimit()
+    share.put(0, Share(990, 990))
+
+    share.check(500, 3)
+
+    with pytest.raises(TooManyDeadLetters):
+        share.check(20, 11)
+
+
+def test_dead_letters_that_somebody_has_dealt_with_are_held_against_nobody() -> None:
+    share = ShareLimit()
+    share.put(0, Share(1_500, 990).forgiving(dead_letters=12))
+
+    share.check(20, 20)
+
+
+def test_what_is_counted_loses_weight_and_so_never_grows_without_end() -> None:
+    share = Share()
+    for _ in range(1_000):
+        share = share.after(500, 500)
+
+    assert share.records == share.bad <= 2_000
