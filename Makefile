@@ -65,8 +65,9 @@ status: setup ## Services, lag, dead letters
 demo: setup ## Start everything, send the real input through it, print the report
 	$(KEHU) demo
 
-bench: setup ## Measure the whole flow: events/s and CPU per event
+bench: setup ## Measure the whole flow: events/s, CPU per event, memory, idle; cost with few and many customers
 	$(PYTHON) -m benchmarks
+	$(PYTHON) -m benchmarks.flatness
 
 crash-test: setup ## Kill everything at random and at named places, and count: nothing lost, nothing doubled (a quarter of an hour)
 	$(PYTHON) -m pytest -m long -s tests/chaos tests/integration/test_*_crash.py $(PYTEST_ARGS)

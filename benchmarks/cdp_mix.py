@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 Submission = dict[str, Any]
 
@@ -31,20 +31,26 @@ class Customers:
         return bisect.bisect(self._cumulated, self._random.random() * self._cumulated[-1])
 
 
-def cdp_mix(events: int, customers: int, seed: int = 11) -> Iterator[Submission]:
-    """`events` submissions about `customers` people.
+class Draws(Protocol):
+    """Says which customer the next submission is about."""
+
+    def draw(self) -> int: ...  # noqa: D102
+
+
+def cdp_mix(events: int, customers: int, seed: int = 11, *, people: Callable[[int, random.Random], Draws] = Customers) -> Iterator[Submission]:
+    """`events` submissions about `customers` people, whom `people` draws.
 
     Of all, 10 % are the same message sent again and 15 % tell of the same person in another spelling. The mix's 0.1 % of
     erasures are requests, not submissions, and are left out here.
     """
     rnd = random.Random(seed)
-    people = Customers(customers, rnd)
+    drawn = people(customers, rnd)
     recent: list[Submission] = []
     for number in range(events):
         if recent and rnd.random() < RETRIED:
             yield rnd.choice(recent)
             continue
-        submission = _submission(number, people.draw(), rnd)
+        submission = _submission(number, drawn.draw(), rnd)
         recent.append(submission)
         if len(recent) > 500:
             recent.pop(0)

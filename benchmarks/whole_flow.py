@@ -6,28 +6,18 @@ import asyncio
 import http.client
 import json
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
-import msgspec
 
-from benchmarks.cdp_mix import Submission, cdp_mix
-from benchmarks.processes import resident_mib
-from deploy.local.arrival import NOTHING, arrival
-from deploy.local.connection import Connection
+from benchmarks.cdp_mix import cdp_mix
+from benchmarks.driver import SERVICES, bodies_of, driving, state_of
 from deploy.local.lag import drained
 from deploy.local.stack import Stack
-from deploy.local.state import StackState, cpu_seconds, read_state
+from deploy.local.state import cpu_seconds
 from deploy.local.throwaway_stack import running_stack
-from shared.access import LocalIssuer, mint_token
-
-BATCH = 500
-REQUESTS_AT_ONCE = 4
-SERVICES = ("intake", "dedup", "profile", "analytics", "privacy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,61 +63,34 @@ def measure(events: int, customers: int, root: Path, idle_seconds: float = 20.0)
     Raises:
         NotAllCounted: something that was accepted did not arrive, so there are no figures.
     """
-    bodies = list(_bodies(cdp_mix(events, customers), BATCH))
+    bodies = list(bodies_of(cdp_mix(events, customers)))
     with running_stack(root) as stack:
         return asyncio.run(_measure(stack, bodies, events, customers, idle_seconds))
 
 
-def _bodies(submissions: Iterator[Submission], size: int) -> Iterator[bytes]:
-    batch: list[Submission] = []
-    for submission in submissions:
-        batch.append(submission)
-        if len(batch) == size:
-            yield msgspec.json.encode({"submissions": batch})
-            batch = []
-    if batch:
-        yield msgspec.json.encode({"submissions": batch})
-
-
-def _state(stack: Stack) -> StackState:
-    state = read_state(stack.places.state)
-    if state is None:
-        raise RuntimeError("the stack is gone")
-    return state
-
-
 async def _measure(stack: Stack, bodies: Sequence[bytes], events: int, customers: int, idle_seconds: float) -> Figures:
-    token = mint_token(LocalIssuer(stack.places.keys).signing_key(), "benchmark", ["admin"], lifetime_seconds=7_200)
-    admin = {"Authorization": f"Bearer {token}"}
-    async with (
-        httpx.AsyncClient(timeout=60, trust_env=False) as client,
-        _consumers(stack) as consumers,
-        arrival(Connection.of(stack), consumers) as arriving,
-    ):
-        intake = f"http://127.0.0.1:{stack.port_of('intake')}"
-        answer = await client.post(f"{intake}/v1/channels", json={"id": "benchmark", "kind": "system", "trust": 50}, headers=admin)
-        key = {"Authorization": f"Bearer {answer.json()['write_key']}", "Content-Type": "application/json"}
-        median = await _median_of_small_batches(stack.port_of("intake"), key, "alone", lambda: _wait_until_drained(consumers))
-        followed = await _median_of_small_batches(stack.port_of("intake"), key, "followed", lambda: asyncio.sleep(0.1))
+    async with driving(stack) as driver:
+        port = stack.port_of("intake")
+        median = await _median_of_small_batches(port, driver.headers, "alone", lambda: _wait_until_drained(driver.consumers))
+        followed = await _median_of_small_batches(port, driver.headers, "followed", lambda: asyncio.sleep(0.1))
         idle = await _idle_percent(stack, idle_seconds)
-        await arriving.begin()
-        before, began = cpu_seconds(_state(stack)), time.monotonic()
-        peak: dict[str, float] = {}
-        statuses = await _send_all(client, f"{intake}/v1/submissions:batch", key, bodies, stack, peak)
-        standing = NOTHING
-        async for standing in arriving.followed(statuses["accepted"]):  # noqa: B007 - the last one is the result
-            _note_peak(stack, peak)
-        seconds, after = time.monotonic() - began, cpu_seconds(_state(stack))
-        arrived = (statuses["accepted"], standing.analytics, standing.profile, await arriving.lag())
-    cpu = {name: (after[name] - before[name]) * 1e6 / events for name in after}
-    return Figures(events, customers, *arrived, seconds, _state(stack).seconds, dict(statuses), cpu, dict(peak), idle, median, followed)
-
-
-@asynccontextmanager
-async def _consumers(stack: Stack) -> AsyncIterator[list[httpx.AsyncClient]]:
-    async with AsyncExitStack() as opened:
-        bases = [f"http://127.0.0.1:{stack.port_of(name)}" for name in SERVICES[1:]]
-        yield [await opened.enter_async_context(httpx.AsyncClient(base_url=base, timeout=60, trust_env=False)) for base in bases]
+        run = await driver.run(bodies)
+    return Figures(
+        events,
+        customers,
+        run.statuses["accepted"],
+        run.counted_by_analytics,
+        run.counted_by_profile,
+        run.lag_records,
+        run.seconds,
+        state_of(stack).seconds,
+        dict(run.statuses),
+        {name: spent * 1e6 / events for name, spent in run.cpu_seconds.items()},
+        dict(run.peak_mib),
+        idle,
+        median,
+        followed,
+    )
 
 
 async def _wait_until_drained(consumers: list[httpx.AsyncClient]) -> None:
@@ -142,7 +105,7 @@ async def _median_of_small_batches(port: int, key: dict[str, str], name: str, ca
     """
     times = []
     door = http.client.HTTPConnection("127.0.0.1", port)
-    for body in _bodies(({**each, "message_id": f"{name}-{number}"} for number, each in enumerate(cdp_mix(3_000, 500, seed=5))), 100):
+    for body in bodies_of(({**each, "message_id": f"{name}-{number}"} for number, each in enumerate(cdp_mix(3_000, 500, seed=5))), 100):
         await calm()
         began = time.perf_counter()
         door.request("POST", "/v1/submissions:batch", body, key)
@@ -157,40 +120,10 @@ async def _median_of_small_batches(port: int, key: dict[str, str], name: str, ca
 
 async def _idle_percent(stack: Stack, seconds: float) -> float:
     await asyncio.sleep(3)
-    before = cpu_seconds(_state(stack))
+    before = cpu_seconds(state_of(stack))
     await asyncio.sleep(seconds)
-    after = cpu_seconds(_state(stack))
+    after = cpu_seconds(state_of(stack))
     return 100 * sum(after[name] - before[name] for name in SERVICES) / seconds
-
-
-async def _send_all(
-    client: httpx.AsyncClient, url: str, key: dict[str, str], bodies: Sequence[bytes], stack: Stack, peak: dict[str, float]
-) -> Counter[str]:
-    statuses: Counter[str] = Counter()
-    work = iter(bodies)
-
-    async def answer_to(body: bytes) -> httpx.Response:
-        response = await client.post(url, content=body, headers=key)
-        if response.status_code not in (429, 503):
-            return response.raise_for_status()
-        await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
-        return await answer_to(body)
-
-    async def send() -> None:
-        for body in work:
-            response = await answer_to(body)
-            statuses.update(item["status"] for item in response.json()["items"])
-            _note_peak(stack, peak)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(REQUESTS_AT_ONCE):
-            group.create_task(send())
-    return statuses
-
-
-def _note_peak(stack: Stack, peak: dict[str, float]) -> None:
-    for name, mib in resident_mib(_state(stack)).items():
-        peak[name] = max(peak.get(name, 0.0), mib)
 
 
 def table(figures: Figures) -> str:
