@@ -21,13 +21,18 @@ _WORKER = (
     "worker.after_handler_before_writes",
     "worker.after_first_write",
     "worker.before_commit",
+)
+_RELAY = (
     "worker.after_commit_before_relay",
     "worker.after_publish_before_outbox_delete",
     "worker.after_outbox_delete_before_hint",
 )
-_WORKER_SHARES = {"dedup": 1, "profile": 2, "analytics": 2}
-"""Of five strikes: the worker is the same everywhere, and so each service dies about as often as the others."""
-_MARK_PASS_SHARES = {"profile": 3, "analytics": 2}
+_SHARES: Sequence[tuple[Sequence[str], Mapping[str, int]]] = (
+    (_WORKER, {"dedup": 1, "profile": 1, "analytics": 3}),
+    (_RELAY, {"dedup": 2, "profile": 3}),
+    (("worker.mark_pass_before_commit",), {"profile": 2, "analytics": 3}),
+)
+"""Of five strikes: the worker is the same everywhere, and so each service dies about as often as the others. Analytics publishes next to nothing."""
 
 BUSY: Mapping[str, Sequence[str]] = {
     "intake": (
@@ -88,10 +93,9 @@ def plan(times: int) -> dict[str, list[str]]:
     chains = {service: [_entry(name, number) for name in names for number in range(times)] for service, names in BUSY.items()}
     for service, names in RARE.items():
         chains[service] += [name for name in names for _ in range(times)]
-    for service, share in _WORKER_SHARES.items():
-        chains[service] += [_entry(name, number) for name in _WORKER for number in range(share * times // 5)]
-    for service, share in _MARK_PASS_SHARES.items():
-        chains[service] += ["worker.mark_pass_before_commit"] * (share * times // 5)
+    for names, shares in _SHARES:
+        for service, share in shares.items():
+            chains[service] += [_entry(name, number) for name in names for number in range(share * times // 5)]
     return chains
 
 

@@ -43,8 +43,8 @@ def test_a_short_run_with_kills_loses_and_doubles_nothing(tmp_path: Path) -> Non
 @pytest.mark.servers
 @pytest.mark.timeout(3_600)
 def test_twenty_kills_and_every_failpoint_leave_the_state_of_an_undisturbed_run(tmp_path: Path) -> None:
-    """20,000 submissions and six erasures; 20 kills over services, Kafka and mongod; every failpoint five times; same digest as without."""
-    calm = Scenario(20_000, 3_000, leavers=6)
+    """20,000 submissions and eight erasures; 20 kills over services, Kafka and mongod; every failpoint five times; same digest as without."""
+    calm = Scenario(20_000, 3_000, leavers=8)
     disturbed = replace(calm, kills=20, kill_pause_seconds=(3.0, 6.0), failpoints=plan(TIMES), send_pause_seconds=2.0)
     if MUTANT:
         disturbed = broken(MUTANT)
