@@ -69,7 +69,7 @@ bench: setup ## Measure the whole flow: events/s, CPU per event, memory, idle; c
 	$(PYTHON) -m benchmarks
 	$(PYTHON) -m benchmarks.flatness
 
-crash-test: setup ## Kill everything at random and at named places, and count: nothing lost, nothing doubled (a quarter of an hour)
+crash-test: setup ## Kill everything at random and at named places, and count: nothing lost, nothing doubled (20 minutes)
 	$(PYTHON) -m pytest -m long -s tests/chaos tests/integration/test_*_crash.py $(PYTEST_ARGS)
 
 fuzz: setup ## Send 20,000 generated inputs to the door and the other services: no server error
