@@ -31,7 +31,7 @@ class _RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this record is the first of its kind for a while."""
-        now, message = time.monotonic(), _foreign_message(record)
+        now, message = time.monotonic(), f"{_message(record)} {_place(record)}"
         if now - self._last.get(message, -_NOISY_SECONDS) < _NOISY_SECONDS:
             return False
         self._last[message] = now
@@ -47,12 +47,24 @@ _ASYNCIO_SAYS = (
 _WARNING = re.compile(r"(?P<place>[^\n]*?:\d+): (?P<kind>\w+): ")
 
 
-def _foreign_message(record: logging.LogRecord) -> str:
-    """What of a library's line holds no values: its template, and of lines that come ready-made what is known to be fixed.
+_OURS = "kehu."
+"""Loggers of this project: their arguments are class names and codes by rule, their `extra` topics, groups and partitions."""
+_PLACES = ("topic", "group", "partition")
+
+
+def _place(record: logging.LogRecord) -> dict[str, Any]:
+    """Where one of our own lines comes from."""
+    return {name: value for name in _PLACES if record.name.startswith(_OURS) and (value := getattr(record, name, None)) is not None}
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What of a line holds no values: all of our own; of a library's its template, or of one that comes ready-made what is known to be fixed.
 
     asyncio writes exceptions, callbacks and their arguments into the line itself, `warnings` the text of the warning; both may quote a person.
     """
     text = str(record.msg)
+    if record.name.startswith(_OURS):
+        return record.getMessage()
     if record.name == "asyncio":
         return next((known for known in _ASYNCIO_SAYS if text.startswith(known)), "asyncio reports an error")
     if record.name == "py.warnings":
@@ -62,13 +74,21 @@ def _foreign_message(record: logging.LogRecord) -> str:
 
 
 class _ForeignFormatter(logging.Formatter):
-    """Lines of libraries: level, logger and template only. Their arguments and exception texts may quote what they handled."""
+    """Lines of the standard library's loggers: of libraries level, logger and template only, since arguments and exception texts may quote
+    what they handled; of ours, which know the rule, the whole message and where it comes from.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one JSON line."""
-        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        fields = {"event": "library", "logger": record.name, "level": record.levelname.lower(), "message": _foreign_message(record), "error": kind}
-        return cast("str", structlog.processors.JSONRenderer(ensure_ascii=False)(None, "", {k: v for k, v in fields.items() if v}))
+        fields = {
+            "event": "kehu" if record.name.startswith(_OURS) else "library",
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "message": _message(record),
+            "error": record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None,
+            **_place(record),
+        }
+        return cast("str", structlog.processors.JSONRenderer(ensure_ascii=False)(None, "", {k: v for k, v in fields.items() if v is not None}))
 
 
 def _add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -90,3 +90,17 @@ def test_lines_of_one_kind_are_one_whatever_they_quote(written: io.StringIO) -> 
         logging.getLogger("asyncio").error(f"Task exception was never retrieved\nfuture: <Task {number}>")  # noqa: G004 - as asyncio does
     # then
     assert len(lines(written)) == 1
+
+
+def test_our_own_lines_say_what_happened_and_where(written: io.StringIO) -> None:
+    # given
+    log = logging.getLogger("kehu.messaging.worker")
+    # when: the same on two partitions, and once more
+    for partition in (3, 4, 4):
+        log.warning("waits for a dependency: %s", "PublishFailed", extra={"topic": "dedup.identities.v1", "group": "profile", "partition": partition})
+    # then
+    told = lines(written)
+    assert [each["partition"] for each in told] == [3, 4]
+    assert {(each["message"], each["topic"], each["group"]) for each in told} == {
+        ("waits for a dependency: PublishFailed", "dedup.identities.v1", "profile")
+    }
