@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID, uuid5
 
-from services.analytics.domain.cells import Cell, Count, Tally
+from services.analytics.domain.cells import SALES, Cell, Count, Tally
 from services.analytics.domain.contribution import Contribution, Facts, Line
 from services.analytics.domain.customer import Customer
 from services.analytics.ports import Arrival, Changes, Mark
@@ -43,12 +43,12 @@ class History:
     survivors: list[UUID] = field(default_factory=list)
     generation: dict[int, int] = field(default_factory=dict)
 
-    def submit(self, person: int, month: int, amount_minor: int | None = None) -> None:
+    def submit(self, person: int, month: int, amount_minor: int | None = None, product: str = "tea") -> None:
         customer = self._customer(person)
         submission_id = self._id("submission")
         self.versions[customer] = self.versions.get(customer, 0) + 1
         day = date(2026, month, 1 + len(self.events) % 3)
-        lines = () if amount_minor is None else (OrderLine(product_code="tea", quantity=1, amount_minor=amount_minor, currency="CNY"),)
+        lines = () if amount_minor is None else (OrderLine(product_code=product, quantity=1, amount_minor=amount_minor, currency="CNY"),)
         submission = Submission(
             submission_id=submission_id,
             kind="profile" if amount_minor is None else "transaction",
@@ -151,6 +151,7 @@ class World(Protocol):
     async def pass_marks(self) -> bool: ...
     async def counted(self) -> dict[Cell, Count]: ...
     async def recomputed(self) -> dict[Cell, Count]: ...
+    async def products_named(self) -> set[str]: ...
 
 
 class MemoryWorld:
@@ -160,7 +161,7 @@ class MemoryWorld:
         self.partitions = partitions
         self.rows: dict[UUID, Contribution] = {}
         self.folds: dict[UUID, Customer] = {}
-        self.counters: dict[tuple[Cell, int], Count] = {}
+        self.counters_held: dict[tuple[Cell, int], Count] = {}
         self.merges: dict[UUID, UUID] = {}
         self.pending: dict[tuple[UUID, UUID], Mark] = {}
         self.published: list[Event] = []
@@ -187,13 +188,16 @@ class MemoryWorld:
 
     async def counted(self) -> dict[Cell, Count]:
         sums: dict[Cell, Count] = {}
-        for (cell, _), count in self.counters.items():
+        for (cell, _), count in self.counters_held.items():
             sums[cell] = sums.get(cell, Count()).plus(count)
         return {cell: count for cell, count in sums.items() if count != Count()}
 
     async def recomputed(self) -> dict[Cell, Count]:
         erased = {customer_id for customer_id, fold in self.folds.items() if fold.erased}
         return figures_of(list(self.rows.values()), [survivor for survivor in self.merges.values() if survivor not in erased])
+
+    async def products_named(self) -> set[str]:
+        return {cell.first for cell, _ in self.counters_held if cell.metric == SALES}
 
     # -- the snapshot port
 
@@ -215,6 +219,13 @@ class MemoryWorld:
     async def known_merges(self, merge_ids: Iterable[UUID]) -> set[UUID]:
         return self.merges.keys() & set(merge_ids)
 
+    async def counters(self, cells: Iterable[Cell]) -> dict[Cell, dict[int, Count]]:
+        held: dict[Cell, dict[int, Count]] = {}
+        for (cell, partition), count in self.counters_held.items():
+            if cell in set(cells):
+                held.setdefault(cell, {})[partition] = count
+        return held
+
     async def marks(self, partition: int) -> list[Mark]:
         return [mark for mark in self.pending.values() if mark.partition == partition]
 
@@ -234,7 +245,12 @@ class MemoryWorld:
             self.folds[after_fold.customer_id] = after_fold
         for cell, count in changes.counts.items():
             key = (cell, changes.partition)
-            self.counters[key] = self.counters.get(key, Count()).plus(count)
+            self.counters_held[key] = self.counters_held.get(key, Count()).plus(count)
+        for cell, (left, gone) in changes.gathered.items():
+            for each in gone:
+                del self.counters_held[cell, each]
+            if left.n:
+                self.counters_held[cell, changes.partition] = left
         self.merges |= changes.merges
         self.pending |= changes.marks_made
         for mark in changes.marks_done:

@@ -10,7 +10,7 @@ dirty_marks   {_id: customer id + cause, partition, erased}
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from services.analytics.domain.cells import Cell, Count
 from services.analytics.domain.contribution import Contribution, Facts, Line
 from services.analytics.domain.customer import Customer
 from services.analytics.ports import Changes, Mark
+from shared.contracts.topics import IDENTITIES
 from shared.failpoints import failpoint
 from shared.storage import DeleteMany, DeleteOne, Document, InsertOne, ReplaceOne, Store, Transaction, UpdateOne, WriteOperation
 
@@ -64,6 +65,15 @@ class MongoSnapshot:
         """Merges counted before."""
         return {UUID(bytes=document["_id"]) for document in await self._by_ids(MERGES, merge_ids)}
 
+    async def counters(self, cells: Iterable[Cell]) -> dict[Cell, dict[int, Count]]:
+        """Counters by partition, of those cells that have any."""
+        places = {counter_id(cell, partition): (cell, partition) for cell in cells for partition in range(IDENTITIES.partitions)}
+        held: dict[Cell, dict[int, Count]] = {}
+        for raw_id, document in (await self._store.collection(COUNTERS).find_by_ids(places, transaction=self._transaction)).items():
+            cell, partition = places[raw_id]
+            held.setdefault(cell, {})[partition] = count_from(document)
+        return held
+
     async def marks(self, partition: int) -> list[Mark]:
         """Marks of this partition."""
         found = await self._store.collection(DIRTY_MARKS).find({"partition": partition}, limit=MARKS_MAX, transaction=self._transaction)
@@ -92,7 +102,7 @@ def writes(changes: Changes) -> list[tuple[str, Sequence[WriteOperation]]]:
         (CONTRIBUTIONS, [_contribution_write(before, after, changes.at) for before, after in changes.contributions.values()]),
         (CUSTOMERS, [_customer_write(after) for _, after in changes.customers]),
         (MERGES, [InsertOne({"_id": merge_id.bytes, "survivor": survivor.bytes}) for merge_id, survivor in changes.merges.items()]),
-        (COUNTERS, [_counter_write(cell, count, changes.partition) for cell, count in changes.counts.items()]),
+        (COUNTERS, [*(_counter_write(cell, count, changes.partition) for cell, count in changes.counts.items()), *_gathered_writes(changes)]),
         (DIRTY_MARKS, _mark_writes(changes)),
     ]
     return [(name, operations) for name, operations in by_collection if operations]
@@ -108,6 +118,11 @@ def contribution_from(document: Document) -> Contribution:
         return Contribution(submission_id, customer, assignment)
     lines = tuple(Line(*line) for line in document["lines"])
     return Contribution(submission_id, customer, assignment, Facts(document["kind"], document["channel"], document["day"], lines))
+
+
+def count_from(document: Document) -> Count:
+    """What a counter holds."""
+    return Count(document.get("n", 0), document.get("quantity", 0), document.get("amount", 0))
 
 
 def counter_id(cell: Cell, partition: int) -> str:
@@ -144,8 +159,19 @@ def _customer_write(customer: Customer) -> WriteOperation:
 
 
 def _counter_write(cell: Cell, count: Count, partition: int) -> WriteOperation:
-    added = {name: value for name, value in (("n", count.n), ("quantity", count.quantity), ("amount", count.amount_minor)) if value}
-    return UpdateOne({"_id": counter_id(cell, partition)}, {"$inc": added, "$setOnInsert": cell._asdict()}, upsert=True)
+    return UpdateOne({"_id": counter_id(cell, partition)}, {"$inc": _members(count), "$setOnInsert": cell._asdict()}, upsert=True)
+
+
+def _gathered_writes(changes: Changes) -> Iterator[WriteOperation]:
+    """Deletes every counter that was read, also of other partitions: a booking of theirs meanwhile conflicts, and one of us runs again."""
+    for cell, (left, partitions) in changes.gathered.items():
+        kept = {changes.partition} if left.n else set()
+        yield from (DeleteOne({"_id": counter_id(cell, each)}) for each in sorted(partitions - kept))
+        yield from (ReplaceOne({"_id": counter_id(cell, each)}, cell._asdict() | _members(left), upsert=True) for each in kept)
+
+
+def _members(count: Count) -> Document:
+    return {name: value for name, value in (("n", count.n), ("quantity", count.quantity), ("amount", count.amount_minor)) if value}
 
 
 def _mark_writes(changes: Changes) -> list[WriteOperation]:

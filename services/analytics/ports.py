@@ -52,6 +52,8 @@ class Changes:
         contributions: row before (None: not there) and after, by submission id.
         customers: fold before and after.
         counts: what is added to each cell.
+        gathered: cells that an erasure lowered: what is left in all, and the partitions whose counters of it go. What is left stands in
+            ours alone, and nothing stands where nothing is left, since the cell itself names goods that only the erased may have bought.
         merges: ids of merges heard of for the first time, with their survivors.
     """
 
@@ -60,6 +62,7 @@ class Changes:
     contributions: dict[UUID, tuple[Contribution | None, Contribution]] = field(default_factory=dict)
     customers: list[tuple[Customer, Customer]] = field(default_factory=list)
     counts: dict[Cell, Count] = field(default_factory=dict)
+    gathered: dict[Cell, tuple[Count, frozenset[int]]] = field(default_factory=dict)
     merges: dict[UUID, UUID] = field(default_factory=dict)
     marks_made: dict[tuple[UUID, UUID], Mark] = field(default_factory=dict)
     marks_done: list[Mark] = field(default_factory=list)
@@ -83,6 +86,10 @@ class Snapshot(Protocol):
 
     async def known_merges(self, merge_ids: Iterable[UUID]) -> set[UUID]:
         """Those that were counted before."""
+        ...
+
+    async def counters(self, cells: Iterable[Cell]) -> Mapping[Cell, Mapping[int, Count]]:
+        """What each partition's counter of these cells holds."""
         ...
 
     async def marks(self, partition: int) -> Sequence[Mark]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.analytics.domain.cells import Cell, Count, Tally, cells_of, cells_of_customer
 from services.analytics.domain.contribution import Contribution
 from services.analytics.domain.customer import Customer
-from services.analytics.mongo import CONTRIBUTIONS, COUNTERS, CUSTOMERS, MERGES, contribution_from
+from services.analytics.mongo import CONTRIBUTIONS, COUNTERS, CUSTOMERS, MERGES, contribution_from, count_from
 from shared.storage import Store
 
 
@@ -27,8 +27,7 @@ async def counted(store: Store) -> dict[Cell, Count]:
     sums: dict[Cell, Count] = {}
     for counter in await store.collection(COUNTERS).find({}):
         cell = Cell(counter["metric"], counter["period"], counter["first"], counter["second"])
-        count = Count(counter.get("n", 0), counter.get("quantity", 0), counter.get("amount", 0))
-        sums[cell] = sums.get(cell, Count()).plus(count)
+        sums[cell] = sums.get(cell, Count()).plus(count_from(counter))
     return {cell: count for cell, count in sums.items() if count != Count()}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from uuid import UUID
 
 import msgspec
 
-from services.analytics.domain.cells import Tally, cells_of, cells_of_customer
+from services.analytics.domain.cells import NOTHING, SALES, Cell, Count, Tally, cells_of, cells_of_customer
 from services.analytics.domain.contribution import Contribution, Facts, Line, arrived, erased, moved
 from services.analytics.domain.customer import Customer
 from services.analytics.ports import Arrival, Changes, Keys, Mark, Snapshot
@@ -57,6 +57,7 @@ class CountBatch:
         failpoint("analytics.after_rows_before_folds")
         counting.fold(await snapshot.customers(counting.touched))
         changes.counts = counting.tally.sums()
+        _gather(changes, await snapshot.counters(counting.lowered))
         return changes
 
 
@@ -113,6 +114,8 @@ class _Counting:
 
     def __init__(self, changes: Changes, rows: dict[UUID, Contribution], known_merges: set[UUID], owner: Owner, partitions: Set[int]) -> None:
         self.tally = Tally()
+        self.lowered: set[Cell] = set()
+        """Of goods, cells that an erased row counted in."""
         self._changes, self._rows, self._known_merges = changes, rows, known_merges
         self._owner, self._partitions = owner, partitions
         self._steps: dict[UUID, list[Callable[[Customer], Customer]]] = {}
@@ -183,6 +186,8 @@ class _Counting:
         if before is not None and before.facts is not None and before.customer is not None:
             self.tally.add(cells_of(before.facts), -1)
             self._mark(before.customer, cause)
+            if after.erased:
+                self.lowered.update(cell for cell, _ in cells_of(before.facts) if cell.metric == SALES)
         if after.facts is not None and after.customer is not None:
             self.tally.add(cells_of(after.facts))
             self._step(after.customer, cause, partial(Customer.gained, facts=after.facts))
@@ -211,6 +216,13 @@ def _book(changes: Changes, tally: Tally, before: Customer, after: Customer) -> 
         changes.customers.append((before, after))
         tally.add(cells_of_customer(before), -1)
         tally.add(cells_of_customer(after))
+
+
+def _gather(changes: Changes, counters: Mapping[Cell, Mapping[int, Count]]) -> None:
+    """Two erasures in two partitions, each of which saw the other's piece still there, meet in the counters that both delete."""
+    for cell, held in counters.items():
+        left = reduce(Count.plus, held.values(), changes.counts.pop(cell, NOTHING))
+        changes.gathered[cell] = (left, frozenset(held))
 
 
 def _submissions_of(event: Event) -> Sequence[UUID]:

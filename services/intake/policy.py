@@ -30,7 +30,8 @@ def rules_of(catalogue: Catalogue) -> Rules:
         notices={name: frozenset(purpose.notices) for name, purpose in catalogue.purposes.items()},
         any_of={name: kind.any_of for name, kind in catalogue.kinds.items() if kind.any_of},
         country=_refusing(partial(canonical, "country")),
-        currency=_refusing(partial(canonical, "currency")),
+        currency=_refusing(partial(canonical, catalogue.order_facets["currency"].type)),
+        product_code=_refusing(partial(canonical, catalogue.order_facets["product_code"].type)),
     )
 
 

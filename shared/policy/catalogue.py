@@ -10,7 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
-from shared.policy.declarations import Field, Frozen, IdentifierType, Kind, Purpose, Visibility, folded_name
+from shared.policy.declarations import Field, Frozen, IdentifierType, Kind, OrderFacet, Purpose, Visibility, folded_name
 from shared.policy.phone import reaches_one_person
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
@@ -29,6 +29,7 @@ class Catalogue(Frozen):
         version: raised with every change of meaning.
         masking: masking class -> role -> how much of the value the role sees; a role left out sees nothing.
         forbidden: private-life fields, by name, with the other names they go by; refused and counted, never stored.
+        order_facets: what of an order line stands in clear, by member; the rest of a submission is sealed.
         role_mailboxes: local parts of mailboxes that no single person owns.
         disposable_domains: mail domains of throw-away addresses.
         placeholder_phone_endings: last digits of numbers typed to get past a form.
@@ -41,6 +42,7 @@ class Catalogue(Frozen):
     purposes: dict[str, Purpose]
     identifiers: dict[str, IdentifierType]
     kinds: dict[str, Kind]
+    order_facets: dict[str, OrderFacet]
     masking: dict[str, dict[str, Visibility]]
     role_mailboxes: frozenset[str]
     disposable_domains: frozenset[str]

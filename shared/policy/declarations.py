@@ -105,6 +105,26 @@ def _boolean(raw: object) -> bool:
     return value
 
 
+class OrderFacet(Frozen):
+    """One member of an order line that stands in clear, in events and figures.
+
+    Attributes:
+        type: a type of `shared.policy.normalise`, or `integer` (pieces) or `amount` (money); it refuses what may be personal.
+        facet: always true; written out so that nothing stands in clear that the file does not say so of.
+    """
+
+    type: str
+    label_en: str
+    label_zh: str
+    facet: Literal[True]
+
+    @model_validator(mode="after")
+    def _type_exists(self) -> OrderFacet:
+        if self.type not in FIELD_TYPES | {"integer", "amount"}:
+            raise ValueError(f"no such type {self.type!r}")
+        return self
+
+
 class Notice(Frozen):
     """The wording that people are shown before they give data for a purpose."""
 

@@ -46,6 +46,7 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "language": text.language,
     "postcode": text.postcode,
     "code": text.code,
+    "product_code": text.product_code,
     "member_number": text.member_number,
     "external_id": text.external_id,
     "wechat_id": text.wechat_id,

@@ -11,6 +11,7 @@ NAME_CHARACTERS_MAX = 100
 LINE_CHARACTERS_MAX = 500
 FREE_TEXT_CHARACTERS_MAX = 10_000
 EXTERNAL_ID_CHARACTERS_MAX = 128
+PRODUCT_CODE_CHARACTERS_MAX = 200
 
 # Control characters (tab and line ends apart), lone surrogates and noncharacters have no place in a value;
 # direction overrides let a text show as something else than it is.
@@ -19,6 +20,8 @@ _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\u
 _ZERO_WIDTH = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _MEMBER_NUMBER = re.compile(r"[A-Z0-9][A-Z0-9._/-]{0,63}")
 _CODE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# A mailbox; a Chinese mobile as people write it; a number of any country with its prefix. Longer runs of digits are article numbers.
+_PERSONAL = re.compile(r"@|(?<![0-9])1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])|\+[0-9](?:[ -]?[0-9]){7}")
 _POSTCODE = re.compile(r"[A-Z0-9](?:[A-Z0-9 -]{0,10}[A-Z0-9])?")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 # WeChat documents 28 characters for openid and unionid; other lengths were seen with older accounts.
@@ -72,6 +75,18 @@ def member_number(raw: str) -> str:
 def code(raw: str) -> str:
     """A lower-case code word, words joined by `-`, `_` or `.`."""
     return _matching(_CODE, folded(raw).lower().replace(" ", "-"), "code", "code", "代码")
+
+
+def product_code(raw: str) -> str:
+    """A code of goods; case is kept. It stands in clear, so it may hold nobody's phone number or mailbox."""
+    value = line(raw, PRODUCT_CODE_CHARACTERS_MAX)
+    if _PERSONAL.search(value):
+        raise InvalidValue(
+            "code_is_personal",
+            "A product code stands in clear: no phone number, no mailbox.",
+            "产品代码以明文保存：不得含电话号码或电子邮箱。",
+        )
+    return value
 
 
 def postcode(raw: str) -> str:

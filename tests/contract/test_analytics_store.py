@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from uuid import uuid5
 
 import pytest
 
 from services.analytics.domain.cells import Cell, Count
 from services.analytics.figures import Figures
 from services.analytics.migrations import MIGRATIONS
-from services.analytics.mongo import CONTRIBUTIONS, MongoSnapshot, writes
+from services.analytics.mongo import CONTRIBUTIONS, COUNTERS, MongoSnapshot, writes
 from services.analytics.ports import Arrival, Changes
 from services.analytics.recompute import counted, recompute
 from services.analytics.use_cases import CountBatch, FoldMarked
-from shared.storage import Store, Transaction, migrate
-from tests.analytics_world import NOW, History, MemoryWorld, World, play
+from shared.storage import Store, Transaction, TransientError, migrate
+from tests.analytics_world import NOW, SPACE, History, MemoryWorld, Sent, World, play
 
 PARTITIONS = 3
 
@@ -52,6 +54,9 @@ class MongoWorld:
 
     async def recomputed(self) -> dict[Cell, Count]:
         return await recompute(self.store)
+
+    async def products_named(self) -> set[str]:
+        return set(await self.store.collection(COUNTERS).distinct("first", {"metric": "sales"}))
 
     async def _pass(self, partition: int) -> bool:
         async def work(transaction: Transaction) -> bool:
@@ -114,6 +119,52 @@ async def test_one_batch_gives_what_batches_of_one_give(world: World) -> None:
     history = eventful(9)
     await play(world, history.events, [1_000])
     assert await world.counted() == history.truth()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_counter_names_what_only_erased_people_bought(world: World, seed: int) -> None:
+    """Two people buy the same thing, booked wherever their partitions' batches were; one stays, and what both bought stays."""
+    history = History()
+    for person, product in ((0, "one of a kind"), (1, "tea"), (2, "shared"), (3, "shared"), (0, "tea"), (0, "one of a kind")):
+        history.submit(person, 1, amount_minor=500, product=product)
+    for person in (0, 2, 3):
+        history.erase(person)
+    events = list(history.events)
+    random.Random(seed).shuffle(events)
+    await play(world, events, [1 + seed], joined=seed % 2 == 0)
+    assert await world.products_named() == {"tea"}
+    assert await world.counted() == await world.recomputed() == history.truth()
+
+
+@pytest.mark.servers
+async def test_two_erasures_at_once_leave_no_counter_between_them(store: Store) -> None:
+    """Each takes away one of two pieces and could not see the other do so."""
+    history, world = History(), MongoWorld(store, PARTITIONS)
+    history.submit(0, 1, amount_minor=500, product="shared")
+    history.submit(next(each for each in range(1, 5) if differs(world, each)), 1, amount_minor=500, product="shared")
+    await play(world, history.events, [1])
+    bought = len(history.events)
+    for person in range(5):
+        history.erase(person)
+
+    await asyncio.gather(*(deliver_again(world, sent) for sent in history.events[bought:]))
+
+    assert await world.products_named() == set()
+
+
+def differs(world: MongoWorld, person: int) -> bool:
+    """Whether another partition counts for this person than for the first."""
+    owners = [world.owner(uuid5(SPACE, f"customer {each} 0")) for each in (0, person)]
+    return owners[0] != owners[1]
+
+
+async def deliver_again(world: MongoWorld, sent: Sent) -> None:
+    """As the worker does, until nobody was faster."""
+    while True:
+        try:
+            return await world.deliver(world.owner(sent.key), [sent.arrival])
+        except TransientError:
+            continue
 
 
 @pytest.mark.servers

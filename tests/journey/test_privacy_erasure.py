@@ -103,6 +103,7 @@ class Person:
         self.phone = f"139{number}{secrets.randbelow(10**7):07d}"
         self.name = f"王{mark}金丝雀"
         self.note = f"note-{mark}-about-tea"
+        self.product = f"cup-{mark}-made-for-one"
 
     @property
     def canaries(self) -> list[str]:
@@ -119,7 +120,7 @@ class Person:
         return body | {"consents": [{"purpose": "marketing", "state": "granted", "notice_version": "2026-01"}]}
 
     def order(self) -> dict[str, Any]:
-        lines = [{"product_code": "tea", "quantity": 1, "amount": "9.90"}]
+        lines = [{"product_code": self.product, "quantity": 1, "amount": "9.90"}]
         body = submission({"email": self.email}) | {"kind": "transaction"}
         return body | {"order": {"order_id": secrets.token_hex(4), "currency": "CNY", "lines": lines}}
 
@@ -165,6 +166,8 @@ async def test_an_erased_person_is_nowhere_and_one_who_was_not_is_found_by_the_s
 
     # and: no canary is anywhere, while those of the one who stays are found in each store, and only by a key
     await assert_swept(journey, [*plain.canaries, *merged.canaries, passing], stays.canaries)
+    # and: what only they bought is named by no row and no figure
+    await assert_goods_forgotten(journey, [plain.product, merged.product], stays.product)
     # and: the numbers are those of a world without them
     await assert_counts(journey)
     # and: rotating the touched slots makes it final
@@ -197,6 +200,18 @@ async def assert_swept(journey: Journey, gone: list[str], stays: list[str]) -> N
     assert {hit.store for hit in control.found("unsealed")} == {"mongodb", "kafka"}
     assert control.found("raw") == set()
     assert control.found("clear") == set()
+
+
+async def assert_goods_forgotten(journey: Journey, gone: list[str], stays: str) -> None:
+    """A product code is a facet, in clear; so it may stand in topics and the server's log of operations until these end, and nowhere else."""
+    places = {product: await places_of(journey, product) for product in (*gone, stays)}
+    assert all(places[product] <= {"local.oplog.rs"} for product in gone), places
+    assert {place.rpartition(".")[2] for place in places[stays]} >= {"source_records", "contributions", "counters"}
+
+
+async def places_of(journey: Journey, value: str) -> set[str]:
+    found = await sweep([value], journey.settings, Places())
+    return {hit.place for hit in found.hits if hit.store == "mongodb"}
 
 
 async def assert_counts(journey: Journey) -> None:

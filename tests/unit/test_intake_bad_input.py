@@ -124,6 +124,10 @@ BODIES = [
     (with_order(line={"product_code": f"定制杯 {CANARY} 13800138000"}), "code_is_personal", "order.lines[0].product_code"),
     (with_order(line={"product_code": f"{CANARY}@example.cn"}), "code_is_personal", "order.lines[0].product_code"),
     (with_order(line={"product_code": "cup +8613800138000"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": f"{CANARY} 138-0013 8000"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": f"{CANARY} １３８００１３８０００"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": f"{CANARY}＠example.cn"}), "code_is_personal", "order.lines[0].product_code"),
+    (with_order(line={"product_code": "+49 30 901820"}), "code_is_personal", "order.lines[0].product_code"),
 ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+from shared.contracts.submission import OrderLine
 from shared.policy import Catalogue, CatalogueError, InvalidValue, canonical, load_catalogue
 from shared.policy.catalogue import CATALOGUE_FILE
 from shared.policy.masking import masked
@@ -118,3 +120,16 @@ def test_off_fields_and_numbers_are_checked_by_their_declaration(catalogue: Cata
         catalogue.fields["age"].canonical(131)
     with pytest.raises(InvalidValue):
         catalogue.fields["gender"].canonical("unknowable")
+
+
+def test_everything_of_an_order_line_that_stands_in_clear_is_declared_a_facet(catalogue: Catalogue) -> None:
+    clear = {field.name.removesuffix("_minor") for field in msgspec.structs.fields(OrderLine)}
+    assert clear == set(catalogue.order_facets)
+
+
+def test_a_facet_must_be_declared_one(tmp_path: Path) -> None:
+    declared = yaml.safe_load(CATALOGUE_FILE.read_text("utf-8"))
+    declared["order_facets"]["product_code"]["facet"] = False
+    (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump(declared, allow_unicode=True), "utf-8")
+    with pytest.raises(CatalogueError, match=r"order_facets\.product_code\.facet"):
+        load_catalogue(tmp_path / "catalogue.yaml")

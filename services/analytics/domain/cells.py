@@ -41,6 +41,8 @@ class Count(NamedTuple):
         return Count(self.n + other.n, self.quantity + other.quantity, self.amount_minor + other.amount_minor)
 
 
+SALES = "sales"
+"""The one metric whose cells hold words of the senders: product codes."""
 NOTHING = Count()
 ONE = Count(1)
 
@@ -67,7 +69,7 @@ def cells_of(facts: Facts) -> Iterator[tuple[Cell, Count]]:
     if facts.lines:
         yield Cell("orders" if facts.is_order else "refunds", facts.day), ONE
     for line in facts.lines:
-        yield Cell("sales", facts.day, line.product, line.currency), Count(1, line.quantity, line.amount_minor)
+        yield Cell(SALES, facts.day, line.product, line.currency), Count(1, line.quantity, line.amount_minor)
 
 
 def cells_of_customer(customer: Customer) -> Iterator[tuple[Cell, Count]]:

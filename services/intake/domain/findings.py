@@ -55,7 +55,6 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "batch_too_large": ("a batch holds 1 to 1,000 submissions", "每批只能包含 1 至 1000 条提交"),
     "key_not_allowed": ("a name may not hold `$`, `.` or control characters", "名称不得包含 `$`、`.` 或控制字符"),
     "text_not_allowed": ("control characters are not allowed here", "此处不允许控制字符"),
-    "code_is_personal": ("a product code stands in clear: no phone number, no e-mail address", "产品代码以明文保存：不得含电话号码或电子邮箱"),
     "forbidden_field": ("this is private life and is never stored", "该字段属于私人生活信息，绝不存储"),
     "field_off": ("this field is switched off: no purpose is bound to it", "该字段未启用：尚未绑定用途"),
     "future_date": ("more than 24 hours in the future", "时间晚于当前超过 24 小时"),

@@ -58,7 +58,7 @@ class Rules:
         identifiers: by type.
         notices: purpose to the versions of its notice.
         any_of: kind of submission to members of which at least one must be there.
-        country, currency: canonical forms of codes; raise ValueRefused.
+        country, currency, product_code: canonical forms of codes; raise ValueRefused.
         default_country: judges phones without a country of their own.
     """
 
@@ -70,4 +70,5 @@ class Rules:
     any_of: Mapping[str, tuple[str, ...]]
     country: Callable[[str], str]
     currency: Callable[[str], str]
+    product_code: Callable[[str], str]
     default_country: str = "CN"
