@@ -62,7 +62,11 @@ class ErasureBarrierSet(Event, frozen=True, kw_only=True):
 
 
 class KeysDestroyed(Event, frozen=True, kw_only=True):
-    """Step 4: these keys are gone; every process drops them from its cache. In parts of at most `PART_KEYS_MAX`."""
+    """Step 4: these keys are gone; every process drops them from its cache. In parts of at most `PART_KEYS_MAX`.
+
+    Attributes:
+        acknowledge: on the last part of an erasure: every process answers `KeysEvicted`, so that nobody waits for the caches to run out.
+    """
 
     topic: ClassVar[str] = REQUESTS_TOPIC
     type: ClassVar[str] = "privacy.keys-destroyed.v1"
@@ -70,6 +74,7 @@ class KeysDestroyed(Event, frozen=True, kw_only=True):
     key_ids: tuple[UUID, ...]
     part: int
     parts: int
+    acknowledge: bool = False
 
 
 class AccessRequested(Event, frozen=True, kw_only=True):
@@ -112,6 +117,23 @@ class ErasureReceipt(Event, frozen=True, kw_only=True):
     parts: int = 1
 
 
+class KeysEvicted(Event, frozen=True, kw_only=True):
+    """One process holds none of an erasure's destroyed keys in memory any more. Keyed by request id.
+
+    Attributes:
+        holder: its service.
+        instance: the process; one answer per live process is awaited, for a cache period at most.
+        live_instances: every process of the service alive by the ledger of leases.
+    """
+
+    topic: ClassVar[str] = RECEIPTS_TOPIC
+    type: ClassVar[str] = "privacy.keys-evicted.v1"
+    request_id: UUID
+    holder: Holder
+    instance: str
+    live_instances: tuple[str, ...]
+
+
 class AccessPart(Event, frozen=True, kw_only=True):
     """One part of what a holder knows about the person: JSON, sealed under the request's key; associated data = request id | 1."""
 
@@ -134,4 +156,4 @@ class EntityKeysClosed(Event, frozen=True, kw_only=True):
 
 
 REQUEST_EVENTS: tuple[type[Event], ...] = (ErasureRequested, ErasureBarrierSet, KeysDestroyed, AccessRequested)
-RECEIPT_EVENTS: tuple[type[Event], ...] = (ErasureReceipt, AccessPart, EntityKeysClosed)
+RECEIPT_EVENTS: tuple[type[Event], ...] = (ErasureReceipt, KeysEvicted, AccessPart, EntityKeysClosed)

@@ -15,7 +15,7 @@ import uvloop
 from shared.hosting.application import build_application
 from shared.hosting.context import ServiceApp
 from shared.hosting.garbage import spare_garbage_searches
-from shared.hosting.key_eviction import evict_destroyed_keys
+from shared.hosting.key_eviction import acknowledging, evict_destroyed_keys
 from shared.hosting.memory import give_memory_back, keep_memory_small
 from shared.hosting.settings import Settings
 from shared.sealing import KeyFileRefused
@@ -43,7 +43,8 @@ class Delivery:
         await _patiently(lambda: migrate(context.store, self._service.migrations))
         await _patiently(context.keyring.start)
         await _patiently(context.relay.start)
-        work = (evict_destroyed_keys(context.broker, context.keyring), self._consume(), give_memory_back(), *(task() for task in self._service.tasks))
+        evict = evict_destroyed_keys(context.broker, context.keyring, acknowledging(context))
+        work = (evict, self._consume(), give_memory_back(), *(task() for task in self._service.tasks))
         self._tasks = [asyncio.ensure_future(each) for each in work]
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for ended in done:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
 from services.privacy import proof, rotation
+from services.privacy.domain.erasure import CACHES_EMPTY_AFTER
 from services.privacy.migrations import MIGRATIONS
 from services.privacy.mongo import MongoLedger, MongoRequestBook
 from services.privacy.use_cases import consents, saga
@@ -31,7 +32,9 @@ from shared.contracts.privacy import (
     ErasureBarrierSet,
     ErasureReceipt,
     ErasureRequested,
+    Holder,
     KeysDestroyed,
+    KeysEvicted,
 )
 from shared.contracts.submission import Consent, Submission, SubmissionBody
 from shared.contracts.topics import CONSENTS, IDENTITIES, RECEIPTS, REQUESTS
@@ -181,6 +184,10 @@ def erased(request_id: UUID, holder: str, part: int = 1, parts: int = 1, keys: t
     return ErasureReceipt(request_id=request_id, holder=holder, stage="erased", part=part, parts=parts, key_ids=keys, counts=counts)  # type: ignore[arg-type]
 
 
+def evicted(request_id: UUID) -> list[KeysEvicted]:
+    return [KeysEvicted(request_id=request_id, holder=service, instance="1", live_instances=("1",)) for service in get_args(Holder)]
+
+
 def drained(request_id: UUID, instance: str = "i1", live: tuple[str, ...] = ("i1",)) -> ErasureReceipt:
     return ErasureReceipt(request_id=request_id, holder="intake", stage="drained", instance=instance, live_instances=live, offsets={"0": 7})
 
@@ -211,7 +218,8 @@ async def erase(installation: Installation, *, crash_at: str | None = None, monk
     ]  # fmt: skip
     for answer in answers:
         await again(lambda answer=answer: installation.receipts(answer))
-    await again(lambda: installation.tick(installation.saga.pass_over_open))
+    assert await installation.book.certificate(asked) is None
+    await again(lambda: installation.receipts(*evicted(asked)))
     assert not armed, "the failpoint was never reached"
     return asked, submission_id, entity_key
 
@@ -362,6 +370,29 @@ async def test_an_empty_answer_in_place_of_the_real_one_closes_nothing(installat
     # then
     assert await installation.book.certificate(asked) is None
     assert installation.events(KeysDestroyed) == []
+
+
+async def test_a_process_that_says_nothing_of_the_keys_in_its_memory_is_waited_for_as_long_as_it_may_keep_them(installation: Installation) -> None:
+    # given
+    submission_id, _ = await installation.submission(uuid4())
+    request = await installation.open_request("erasure", uuid4(), "officer")
+    asked = request.request_id
+    answers = [erased(asked, holder) for holder in ("profile", "analytics", "privacy")]
+    await installation.receipts(drained(asked), erased(asked, "dedup", keys=(submission_id,)), *answers)
+    assert [event.acknowledge for event in installation.events(KeysDestroyed)] == [True]
+    # when: all answer, but for one of two processes of a service
+    heard = [each for each in evicted(asked) if each.holder != "profile"]
+    await installation.receipts(*heard, KeysEvicted(request_id=asked, holder="profile", instance="1", live_instances=("1", "2")))
+    assert not await installation.tick(installation.saga.pass_over_open)
+    assert await installation.book.certificate(asked) is None
+    installation.now += CACHES_EMPTY_AFTER
+    assert await installation.tick(installation.saga.pass_over_open)
+    # then
+    certificate = await installation.book.certificate(asked)
+    assert certificate is not None
+    waited_for = certificate["revisions"][0]["certificate"]["waited_for"]
+    assert "profile 2: the end of a cache period" in waited_for
+    assert "profile 1: evicted" in waited_for
 
 
 async def test_a_silent_intake_process_is_asked_again_and_no_longer_awaited_when_it_is_gone(installation: Installation) -> None:

@@ -15,7 +15,7 @@ from shared.contracts.privacy import KeysDestroyed
 from shared.contracts.topics import REQUESTS
 from shared.hosting import Settings
 from shared.hosting.key_eviction import evict_destroyed_keys
-from shared.messaging import Broker
+from shared.messaging import Broker, Record
 from shared.messaging.topic_admin import apply_topics
 from shared.sealing import KeyRing, LocalKeyFile
 from shared.storage import Store
@@ -48,12 +48,23 @@ async def test_a_destroyed_key_leaves_every_replicas_cache(keyring: Store, broke
     await replicas[0].start()
     key_id = uuid4()
     await keyring.transaction(lambda transaction: replicas[0].create([key_id], transaction))
-    readers = [asyncio.create_task(evict_destroyed_keys(broker, ring)) for ring in replicas]
+    answers: list[UUID] = []
+
+    async def acknowledge(record: Record, event: KeysDestroyed) -> None:
+        answers.append(event.request_id)
+
+    readers = [asyncio.create_task(evict_destroyed_keys(broker, ring, acknowledge)) for ring in replicas]
     for ring in replicas:
         assert (await ring.open([key_id]))[key_id] is not None
 
     await KeyRing(keyring, provider).destroy([key_id])
     await publish_until_gone(broker, key_id, replicas)
+    assert answers == []
+    last = KeysDestroyed(request_id=key_id, key_ids=(key_id,), part=1, parts=1, acknowledge=True)
+    await broker.publish([Outgoing(REQUESTS.name, key_id.bytes, uuid4(), last, datetime.now(UTC))])
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while answers != [key_id] * REPLICAS:  # noqa: ASYNC110 - the readers run in this loop
+            await asyncio.sleep(0.05)
 
     for reader in readers:
         reader.cancel()

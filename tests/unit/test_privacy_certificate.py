@@ -29,7 +29,7 @@ KEYS = (UUID(int=1), UUID(int=2 << 116))
 def certificate(keys=KEYS):
     return first_revision(
         request_id=UUID(int=7), scope=[UUID(int=8)], holders={"dedup": {"source_records": 2}}, waited_for=["intake a"], key_ids=keys,
-        requested_at=CLOSED, closed_at=CLOSED, cache_period=timedelta(seconds=60), position=1, previous=GENESIS,
+        requested_at=CLOSED, closed_at=CLOSED, position=1, previous=GENESIS,
     )  # fmt: skip
 
 
@@ -52,11 +52,11 @@ def test_a_certificate_signed_by_another_key_fails():
     assert not verify(signed(certificate(), sign=fake_sign, public_key=PUBLIC), check=fake_check, public_key=b"q" * 32)
 
 
-def test_the_second_revision_supersedes_the_first_and_waits_for_the_caches():
+def test_the_second_revision_supersedes_the_first():
     first = certificate()
     second = second_revision(first, rotated_at=CLOSED + timedelta(seconds=5), position=2, previous="x")
     assert second["supersedes"] == digest_of(first)
-    assert second["unrecoverable_at"] == (CLOSED + timedelta(seconds=60)).isoformat()
+    assert second["unrecoverable_at"] == (CLOSED + timedelta(seconds=5)).isoformat()
 
 
 def test_key_ids_appear_as_hashes_and_slots_only():

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.privacy.domain.erasure import (
+    CACHES_EMPTY_AFTER,
+    CACHING,
     ERASING_HOLDERS,
     REPEAT_AFTER,
     AskAgain,
@@ -28,6 +30,7 @@ from services.privacy.domain.requests import Receipt, received
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DRAINED = {"a": Drained(frozenset("ab"), {"0": 5, "1": 2}), "b": Drained(frozenset("ab"), {"0": 4, "1": 7})}
 PARTS = {"dedup": 2, "profile": 3, "analytics": 2, "privacy": 1}
+EVICTED = {service: {"1": frozenset("1")} for service in CACHING}
 RECEIPTS = [("drained", name, 0) for name in DRAINED] + [("erased", holder, part) for holder, parts in PARTS.items() for part in range(1, parts + 1)]
 
 
@@ -51,7 +54,7 @@ def advance(erasure, received, log, crashes):
             continue
         log.append(step)
         if isinstance(step, DestroyKeys):
-            received = replace(received, unspent=received.unspent - 1)
+            received = replace(received, unspent=received.unspent - 1, spent=received.spent + 1, evicted=EVICTED)
         erasure = replace(erasure, stage=stage_after(step, erasure.stage))
     return erasure, received
 
@@ -131,6 +134,23 @@ def test_parts_that_name_fewer_keys_than_were_announced_destroy_nothing_and_say_
     assert pending(erasing, received([empty, *others])) == ["dedup: 3 key ids"]
     assert pending(erasing, received([first, *others])) == ["dedup: part 2 of 2", "dedup: 1 key ids"]
     assert next_step(erasing, received([first, second, *others]), NOW) == SeeAllErased()
+
+
+def test_nothing_is_certified_while_a_live_process_may_hold_a_destroyed_key_until_its_cache_has_run_out():
+    destroyed = Erasure(Stage.DESTROYING, NOW, waiting_since=NOW)
+    nobody = Received(spent=1)
+    one_silent = Received(spent=1, evicted={**EVICTED, "dedup": {"1": frozenset({"1", "2"})}})
+
+    assert next_step(destroyed, nobody, NOW) is None
+    assert pending(destroyed, nobody) == [f"{service}: drop destroyed keys from memory" for service in sorted(CACHING)]
+    assert next_step(destroyed, one_silent, NOW) is None
+    assert pending(destroyed, one_silent) == ["dedup 2: drop destroyed keys from memory"]
+    assert next_step(destroyed, one_silent, NOW + CACHES_EMPTY_AFTER) == Certify()
+    assert next_step(destroyed, Received(spent=1, evicted=EVICTED), NOW) == Certify()
+
+
+def test_an_erasure_that_destroyed_no_key_waits_for_no_memory():
+    assert next_step(Erasure(Stage.DESTROYING, NOW, waiting_since=NOW), Received(), NOW) == Certify()
 
 
 def test_all_holders_that_keep_rows_are_awaited():

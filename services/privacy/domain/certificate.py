@@ -8,7 +8,7 @@ the digest of the first in `supersedes`, so both remain proof.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -41,13 +41,11 @@ def first_revision(
     key_ids: Iterable[UUID],
     requested_at: datetime,
     closed_at: datetime,
-    cache_period: timedelta,
     position: int,
     previous: str,
 ) -> dict[str, Any]:
-    """What is certified when the live stores are done."""
+    """What is certified when the live stores are done, and no process holds a destroyed key in memory."""
     keys = set(key_ids)
-    caches_empty_by = (closed_at + cache_period).isoformat()
     return {
         "format": FORMAT,
         "revision": 1,
@@ -58,18 +56,16 @@ def first_revision(
         "keys": {"count": len(keys), "hashes": key_hashes(keys), "slots": sorted({slot_of(key) for key in keys})},
         "requested_at": requested_at.isoformat(),
         "closed_at": closed_at.isoformat(),
-        "caches_empty_by": caches_empty_by,
         "unrecoverable_at": None,
-        "pending": _pending(bool(keys), caches_empty_by) + _unreadable(holders),
+        "pending": _pending(bool(keys)) + _unreadable(holders),
         "audit": {"position": position, "previous": previous},
     }
 
 
-def _pending(any_keys: bool, caches_empty_by: str) -> list[str]:
+def _pending(any_keys: bool) -> list[str]:
     if not any_keys:
         return []
     return [
-        f"key caches were told to drop the keys; the last copy lapses by {caches_empty_by}",
         "key slots: rotation makes older copies of the wrapped keys unreadable",
         "topics: sealed records go with retention, compacted ones with the next compaction",
         "quarantine: what the door set aside is nobody's yet; it is sealed and goes when its time is over, 7 days unless set otherwise",
@@ -85,16 +81,12 @@ def _unreadable(holders: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def second_revision(first: Mapping[str, Any], *, rotated_at: datetime, position: int, previous: str) -> dict[str, Any]:
-    """The same certificate once every touched slot was rotated after `closed_at`.
-
-    `unrecoverable_at` never lies before the end of the cache period.
-    """
-    final = max(rotated_at, datetime.fromisoformat(first["caches_empty_by"]))
+    """The same certificate once every touched slot was rotated after `closed_at`."""
     return {
         **first,
         "revision": 2,
         "supersedes": digest_of(first),
-        "unrecoverable_at": final.isoformat(),
+        "unrecoverable_at": rotated_at.isoformat(),
         "pending": [item for item in first["pending"] if item.startswith(LASTING)],
         "audit": {"position": position, "previous": previous},
     }

@@ -19,6 +19,12 @@ ERASING_HOLDERS = ("dedup", "profile", "analytics", "privacy")
 REPEAT_AFTER = timedelta(seconds=15)
 """A process that died after it was named as live never answers; asking again brings a fresh list of the living."""
 
+CACHING = ("intake", "dedup", "profile", "analytics", "privacy")
+"""Services whose processes keep opened keys in memory for a while."""
+
+CACHES_EMPTY_AFTER = timedelta(seconds=75)
+"""Whoever was not heard of has no destroyed key left by then: a cache period, and what the transaction that nulled it may last (15 s)."""
+
 LATE_AFTER = timedelta(seconds=60)
 """A step that waits longer than this is shown as late: everything in the live stores should be over by then."""
 
@@ -57,7 +63,8 @@ class Received:
         parts: how many parts the holder announced.
         owed_keys: how many key ids holders announced and have not named yet, by holder. Parts that are all there and name
             too few would end in a certificate over living keys; so this is a wait for somebody to look at, not a step.
-        unspent: receipts with keys that are not destroyed yet.
+        unspent, spent: receipts with keys that are not destroyed yet, and with such that are.
+        evicted: by service, processes that dropped the destroyed keys from memory, each with those of the service that were alive then.
     """
 
     drained: Mapping[str, Drained] = field(default_factory=dict)
@@ -65,6 +72,8 @@ class Received:
     parts: Mapping[str, int] = field(default_factory=dict)
     owed_keys: Mapping[str, int] = field(default_factory=dict)
     unspent: int = 0
+    spent: int = 0
+    evicted: Mapping[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
 
     @property
     def undrained(self) -> list[str]:
@@ -75,6 +84,15 @@ class Received:
         last = max((answer.attempt for answer in self.drained.values()), default=1)
         answers = {name: answer for name, answer in self.drained.items() if answer.attempt == last}
         return sorted({name for answer in answers.values() for name in answer.live} - answers.keys())
+
+    @property
+    def unevicted(self) -> list[str]:
+        """Who may still hold a destroyed key in memory: services that said nothing, and processes that only others named as live."""
+        if not self.spent:
+            return []
+        silent = {service for service in CACHING if service not in self.evicted}
+        named = {f"{service} {name}" for service, answers in self.evicted.items() for live in answers.values() for name in live - answers.keys()}
+        return sorted(silent | named)
 
     def missing(self, holder: str) -> list[int]:
         """Parts the holder still owes; [1] while it has said nothing at all."""
@@ -102,7 +120,7 @@ class DestroyKeys:
 
 @dataclass(frozen=True, slots=True)
 class Certify:
-    """Nothing is left to do in the live stores: sign the certificate."""
+    """Nothing is left to do, in stores or in memory: sign the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +138,17 @@ class Erasure:
     Attributes:
         asked_at: when intake was asked last (aware, UTC).
         attempt: how often intake was asked, from 1.
+        waiting_since: when the last step was done (aware, UTC); None if none was.
     """
 
     stage: Stage
     asked_at: datetime
     attempt: int = 1
+    waiting_since: datetime | None = None
+
+    def caches_ran_out(self, now: datetime) -> bool:
+        """Whether keys destroyed by the last step have left every memory by themselves."""
+        return self.waiting_since is not None and now - self.waiting_since >= CACHES_EMPTY_AFTER
 
 
 def next_step(erasure: Erasure, received: Received, now: datetime) -> Step | None:
@@ -136,8 +160,10 @@ def next_step(erasure: Erasure, received: Received, now: datetime) -> Step | Non
             return AskAgain(erasure.attempt + 1)
         case Stage.ERASING if not received.owed_keys and not any(received.missing(holder) for holder in ERASING_HOLDERS):
             return SeeAllErased()
-        case Stage.DESTROYING:
-            return DestroyKeys() if received.unspent else Certify()
+        case Stage.DESTROYING if received.unspent:
+            return DestroyKeys()
+        case Stage.DESTROYING if not received.unevicted or erasure.caches_ran_out(now):
+            return Certify()
         case _:
             return None
 
@@ -173,6 +199,8 @@ def pending(erasure: Erasure, received: Received) -> list[str]:
             parts = [f"{holder}: part {part} of {received.parts.get(holder, 1)}" for holder in ERASING_HOLDERS for part in received.missing(holder)]
             return parts + [f"{holder}: {keys} key ids" for holder, keys in sorted(received.owed_keys.items())]
         case Stage.DESTROYING:
-            return [f"keys: {received.unspent} parts to destroy"] if received.unspent else ["certificate"]
+            if received.unspent:
+                return [f"keys: {received.unspent} parts to destroy"]
+            return [f"{name}: drop destroyed keys from memory" for name in received.unevicted] or ["certificate"]
         case Stage.CLOSED:
             return []

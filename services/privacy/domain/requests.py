@@ -41,7 +41,7 @@ class Request:
     @property
     def erasure(self) -> Erasure:
         """The erasure's place in its state machine."""
-        return Erasure(Stage(self.stage), self.asked_at, self.attempt)
+        return Erasure(Stage(self.stage), self.asked_at, self.attempt, self.waiting_since)
 
     @property
     def waiting_since(self) -> datetime:
@@ -66,7 +66,7 @@ class Receipt:
 
     request_id: UUID
     holder: str
-    stage: Literal["drained", "erased", "keys"]
+    stage: Literal["drained", "erased", "keys", "evicted"]
     place: str
     part: int = 1
     parts: int = 1
@@ -92,7 +92,8 @@ def received(receipts: Iterable[Receipt]) -> Received:
     parts: dict[str, int] = {}
     announced: Counter[str] = Counter()
     named: Counter[str] = Counter()
-    unspent = 0
+    evicted: dict[str, dict[str, frozenset[str]]] = {}
+    unspent = spent = 0
     for receipt in receipts:
         if receipt.stage == "drained":
             drained[receipt.place] = Drained(frozenset(receipt.live) or frozenset({receipt.place}), receipt.offsets, receipt.attempt)
@@ -101,8 +102,11 @@ def received(receipts: Iterable[Receipt]) -> Received:
             parts[receipt.holder] = max(receipt.parts, parts.get(receipt.holder, 1))
             announced[receipt.holder] = max(receipt.keys_in_all or 0, announced[receipt.holder])
             named[receipt.holder] += receipt.key_count
+        elif receipt.stage == "evicted":
+            evicted.setdefault(receipt.holder, {})[receipt.place] = frozenset(receipt.live)
         unspent += bool(receipt.key_ids) and not receipt.spent
-    return Received(drained, erased, parts, announced - named, unspent)
+        spent += receipt.spent
+    return Received(drained, erased, parts, announced - named, unspent, spent, evicted)
 
 
 def counts_by_holder(receipts: Iterable[Receipt]) -> dict[str, dict[str, int]]:

@@ -26,9 +26,9 @@ def barrier_set(request: Request, offsets: Mapping[str, int], now: datetime) -> 
     return _outgoing(REQUESTS.name, request.request_id, "erasure-barrier-set", event, now)
 
 
-def keys_destroyed(cause: UUID, key_ids: tuple[UUID, ...], part: int, parts: int, now: datetime) -> Outgoing:
+def keys_destroyed(cause: UUID, key_ids: tuple[UUID, ...], part: int, parts: int, now: datetime, *, acknowledge: bool = False) -> Outgoing:
     """Step 4: drop them from every cache."""
-    event = KeysDestroyed(request_id=cause, key_ids=key_ids, part=part, parts=parts)
+    event = KeysDestroyed(request_id=cause, key_ids=key_ids, part=part, parts=parts, acknowledge=acknowledge)
     return _outgoing(REQUESTS.name, cause, f"keys-destroyed:{part}", event, now)
 
 

@@ -18,7 +18,7 @@ from services.privacy.domain.erasure import AskAgain, Certify, DestroyKeys, SeeA
 from services.privacy.domain.requests import ASKED_AGAIN, COLLECTING, EXPIRED, READY, Receipt, Request, counts_by_holder, received
 from services.privacy.ports import Keys, Ledger, RequestBook, Signer
 from services.privacy.use_cases import announcements
-from shared.contracts.privacy import PART_KEYS_MAX, AccessPart, EntityKeysClosed, ErasureReceipt
+from shared.contracts.privacy import PART_KEYS_MAX, AccessPart, EntityKeysClosed, ErasureReceipt, KeysEvicted
 from shared.failpoints import failpoint
 from shared.messaging import Batch, Effects
 from shared.storage import Transaction
@@ -50,6 +50,9 @@ class Saga:
             match each.event:
                 case ErasureReceipt() as event:
                     await self.book.add_receipts([_receipt(event)], transaction)
+                    asked[event.request_id] = None
+                case KeysEvicted() as event:
+                    await self.book.add_receipts([_eviction(event)], transaction)
                     asked[event.request_id] = None
                 case AccessPart() as event:
                     await self._keep_part(event, transaction)
@@ -141,7 +144,8 @@ class Saga:
         part, receipt = next((part, each) for part, each in enumerate(with_keys, 1) if not each.spent)
         await self.keys.destroy(receipt.key_ids, transaction)
         await self.book.spend(receipt, transaction)
-        effects.publish(announcements.keys_destroyed(request.request_id, receipt.key_ids, part, len(with_keys), self.clock()))
+        last, now = len(with_keys), self.clock()
+        effects.publish(announcements.keys_destroyed(request.request_id, receipt.key_ids, part, last, now, acknowledge=part == last))
 
     async def _certify(self, request: Request, transaction: Transaction) -> None:
         receipts = await self.book.receipts(request.request_id, transaction, with_keys=True)
@@ -152,11 +156,10 @@ class Saga:
             request_id=request.request_id,
             scope=scope,
             holders=counts_by_holder(receipts),
-            waited_for=_waited_for(receipts),
+            waited_for=[*_waited_for(receipts), *(f"{name}: the end of a cache period" for name in received(receipts).unevicted)],
             key_ids=key_ids,
             requested_at=request.opened_at,
             closed_at=closed_at,
-            cache_period=self.cache_period,
             position=position + 1,
             previous=previous,
         )
@@ -234,7 +237,11 @@ def _receipt(event: ErasureReceipt) -> Receipt:
     )
 
 
+def _eviction(event: KeysEvicted) -> Receipt:
+    return Receipt(event.request_id, event.holder, "evicted", event.instance, live=event.live_instances)
+
+
 def _waited_for(receipts: list[Receipt]) -> list[str]:
-    return [f"{each.holder} {each.place}: {each.stage}" for each in receipts if each.stage == "drained"] + sorted(
+    return [f"{each.holder} {each.place}: {each.stage}" for each in receipts if each.stage in ("drained", "evicted")] + sorted(
         {f"{each.holder}: erased, {each.parts} parts" for each in receipts if each.stage == "erased"}
     )
