@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -21,6 +21,7 @@ from services.analytics.recompute import counted, recompute
 from services.privacy.proof import verify_audit_chain, verify_certificate
 from services.privacy.rotation import record_rotation, slots_awaited
 from shared.access import LocalIssuer, mint_token
+from shared.contracts.privacy import Holder
 from shared.hosting import Settings
 from shared.sealing import KeyRing, LocalKeyFile
 from shared.sealing.rotation import rotate_slots
@@ -163,6 +164,13 @@ async def test_an_erased_person_is_nowhere_and_one_who_was_not_is_found_by_the_s
     assert certificates[0]["certificate"]["holders"]["dedup"]["source_records"] == 4 + len(in_flight)
     assert len(certificates[1]["certificate"]["scope"]["customers"]) >= 2
     assert all(not request["late"] for request in closed)
+    # and: every process said that the keys left its memory, and none had to be waited out
+    for certificate in certificates:
+        answers = [line for line in certificate["certificate"]["waited_for"] if line.endswith((": evicted", ": the end of a cache period"))]
+        assert sorted(line.split()[0] for line in answers) == sorted(get_args(Holder)), answers
+        assert all(line.endswith(": evicted") for line in answers), answers
+        body = certificate["certificate"]
+        print("requested to closed:", datetime.fromisoformat(body["closed_at"]) - datetime.fromisoformat(body["requested_at"]))
 
     # and: no canary is anywhere, while those of the one who stays are found in each store, and only by a key
     await assert_swept(journey, [*plain.canaries, *merged.canaries, passing], stays.canaries)
