@@ -477,6 +477,7 @@ async def test_erasing_a_person_destroys_the_exports_made_for_them(installation:
     # when
     asked = (await installation.open_request("erasure", customer, "officer")).request_id
     await installation.receipts(drained(asked), *(erased(asked, holder) for holder in ("dedup", "profile", "analytics", "privacy")))
+    await installation.receipts(*evicted(asked))
     # then
     assert await installation.keys.open([export.request_id]) == {export.request_id: None}
     assert await installation.book.access_parts(export.request_id) == []
