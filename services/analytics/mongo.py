@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,8 @@ DIRTY_MARKS = "dirty_marks"
 
 MARKS_MAX = 500
 """Marks of one pass; what is left waits for the next second."""
+CELLS_AT_ONCE = 1_000
+"""Of counters asked for in one command, which may hold 16 MiB; each cell has one id for each partition."""
 _SEPARATOR = "\x1f"
 
 
@@ -67,11 +70,13 @@ class MongoSnapshot:
 
     async def counters(self, cells: Iterable[Cell]) -> dict[Cell, dict[int, Count]]:
         """Counters by partition, of those cells that have any."""
-        places = {counter_id(cell, partition): (cell, partition) for cell in cells for partition in range(IDENTITIES.partitions)}
         held: dict[Cell, dict[int, Count]] = {}
-        for raw_id, document in (await self._store.collection(COUNTERS).find_by_ids(places, transaction=self._transaction)).items():
-            cell, partition = places[raw_id]
-            held.setdefault(cell, {})[partition] = count_from(document)
+        remaining = iter(cells)
+        while some := list(islice(remaining, CELLS_AT_ONCE)):
+            places = {counter_id(cell, partition): (cell, partition) for cell in some for partition in range(IDENTITIES.partitions)}
+            for raw_id, document in (await self._store.collection(COUNTERS).find_by_ids(places, transaction=self._transaction)).items():
+                cell, partition = places[raw_id]
+                held.setdefault(cell, {})[partition] = count_from(document)
         return held
 
     async def marks(self, partition: int) -> list[Mark]:

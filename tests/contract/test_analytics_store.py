@@ -9,6 +9,7 @@ from uuid import uuid5
 
 import pytest
 
+from services.analytics import mongo
 from services.analytics.domain.cells import Cell, Count
 from services.analytics.figures import Figures
 from services.analytics.migrations import MIGRATIONS
@@ -134,6 +135,17 @@ async def test_no_counter_names_what_only_erased_people_bought(world: World, see
     await play(world, events, [1 + seed], joined=seed % 2 == 0)
     assert await world.products_named() == {"tea"}
     assert await world.counted() == await world.recomputed() == history.truth()
+
+
+@pytest.mark.servers
+async def test_counters_of_many_cells_are_read_in_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "CELLS_AT_ONCE", 2)
+    history = History()
+    for number in range(5):
+        history.submit(0, 1, amount_minor=100, product=f"cup {number}")
+    history.erase(0)
+    await play(MongoWorld(store, PARTITIONS), history.events, [5])
+    assert await store.collection(COUNTERS).distinct("first", {"metric": "sales"}) == []
 
 
 @pytest.mark.servers
