@@ -116,7 +116,7 @@ def test_status_tells_processes_lag_and_dead_letters(installation):
     assert {row["lag_records"] for row in document["lag"]} == {0}
 
 
-def test_a_service_may_use_its_own_database_only(installation):
+def test_a_service_may_use_its_own_database_and_make_keys_only_if_it_has_to(installation):
     from pymongo import MongoClient
     from pymongo.errors import OperationFailure
 
@@ -129,8 +129,8 @@ def test_a_service_may_use_its_own_database_only(installation):
     with MongoClient(stack.mongodb_uri("dedup")) as client:
         # when, then
         client["dedup"]["probe"].insert_one({"_id": 1})
-        client["keyring"]["keys"].insert_one({"_id": b"probe"})
         for refused in (
+            lambda: client["keyring"]["keys"].insert_one({"_id": b"probe"}),
             lambda: client["profile"]["customers"].find_one(),
             lambda: client["keyring"]["keys"].delete_one({"_id": b"probe"}),
             lambda: client["keyring"]["keys"].update_one({"_id": b"probe"}, {"$set": {"wrapped": None}}),
@@ -140,6 +140,10 @@ def test_a_service_may_use_its_own_database_only(installation):
             with pytest.raises(OperationFailure):
                 refused()
         client["dedup"]["probe"].delete_one({"_id": 1})
+    with MongoClient(stack.mongodb_uri("profile")) as client:
+        client["keyring"]["keys"].insert_one({"_id": b"probe"})
+        with pytest.raises(OperationFailure):
+            client["keyring"]["keys"].delete_one({"_id": b"probe"})
     with MongoClient(stack.mongodb_uri("operator")) as client:
         client["keyring"]["keys"].delete_one({"_id": b"probe"})
     assert len(secrets) == 7
