@@ -75,7 +75,8 @@ def digest(observed: Observed, golden: Mapping[str, Any]) -> str:
     """
     state = {
         "customers": sorted(
-            (sorted(names), golden.get(customer), sorted(observed.consents[customer].items())) for customer, names in _members(observed).items()
+            (sorted(names), golden.get(customer), observed.timeline.get(customer), sorted(observed.consents[customer].items()))
+            for customer, names in _members(observed).items()
         ),
         "counters": [
             sorted(counter.items())

@@ -39,6 +39,7 @@ class Observed:
     Attributes:
         customer_of: by (channel, message id); None where nobody holds it.
         rows: documents by what they are.
+        timeline: by customer, each present item as (submission, kind, day, order lines), sorted.
         copies: by topic, of the event that carries a submission.
         destroyed: submissions whose key is null in the key ring.
     """
@@ -53,6 +54,7 @@ class Observed:
     returning_buyers: Counter[str]
     profile_kinds: Counter[str]
     customers_active: int
+    timeline: dict[str, list[Any]]
     consents: dict[str, dict[str, str]]
     outbox: int
     dead_letters: int
@@ -76,6 +78,7 @@ async def observe(stack: Stack, clients: Clients, submission_ids: Mapping[Name, 
         returning_buyers=await _series(clients, "returning_buyers"),
         profile_kinds=kinds,
         customers_active=active,
+        timeline=await _timeline(stack, submission_ids),
         consents=await _consents(clients, {customer for customer in customer_of.values() if customer is not None}),
         outbox=sum([await _count(stack, service, "outbox", {}) for service in stack.services]),
         dead_letters=sum([await _count(stack, service, "dead_letters", {}) for service in stack.services]),
@@ -111,6 +114,16 @@ async def _profiles(stack: Stack) -> tuple[Counter[str], int]:
         kinds.update(document.get("kinds", {}))
     store.close()
     return kinds, active
+
+
+async def _timeline(stack: Stack, submission_ids: Mapping[Name, str]) -> dict[str, list[Any]]:
+    names = {UUID(submission).bytes: name for name, submission in submission_ids.items()}
+    store = await Store.connect(stack.mongodb_uri("operator"), database="profile", namespace=stack.namespace)
+    items: dict[str, list[Any]] = {}
+    for row in await store.collection("contributions").find({"state": "present"}, projection=["customer", "kind", "occurred", "lines"]):
+        items.setdefault(str(UUID(bytes=row["customer"])), []).append([names[row["_id"]], row["kind"], row["occurred"], row["lines"]])
+    store.close()
+    return {customer: sorted(own) for customer, own in items.items()}
 
 
 async def _customers(clients: Clients, submission_ids: Collection[str]) -> dict[str, str | None]:
