@@ -15,7 +15,7 @@ from shared.contracts.ids import event_id
 from shared.contracts.privacy import ErasureReceipt, ErasureRequested, KeysDestroyed
 from shared.contracts.topics import SUBMISSIONS
 from shared.failpoints import failpoint
-from shared.messaging import OF_DOORS, Batch, Broker, Effects, Handler, OutboxRelay, Record, enqueue
+from shared.messaging import OF_DOORS, Batch, Broker, Effects, Handler, OutboxRelay, Record
 from shared.storage import DeleteMany, Store, Transaction, UpdateMany, UpdateOne
 
 _POLL_SECONDS = 0.1
@@ -66,13 +66,8 @@ class AnswerErasure:
             occurred_at=datetime.now(UTC),
             traceparent=record.traceparent,
         )
-
-        async def work(transaction: Transaction) -> None:
-            await enqueue(transaction, self._store, [outgoing])
-
         failpoint("intake.drained_before_receipt")
-        await self._store.transaction(work)
-        self._relay.wake()
+        await self._relay.send([outgoing])
 
 
 def forget_destroyed(store: Store, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Handler:

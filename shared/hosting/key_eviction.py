@@ -12,9 +12,8 @@ from shared.contracts.ids import event_id
 from shared.contracts.privacy import Holder, KeysDestroyed, KeysEvicted
 from shared.contracts.topics import REQUESTS
 from shared.hosting.context import ServiceContext
-from shared.messaging import Broker, Record, broadcast_reader, enqueue
+from shared.messaging import Broker, Record, broadcast_reader
 from shared.sealing import KeyRing
-from shared.storage import Transaction
 
 Acknowledge = Callable[[Record, KeysDestroyed], Awaitable[None]]
 """Called once the keys are gone from memory and an answer is asked for."""
@@ -56,11 +55,6 @@ def acknowledging(context: ServiceContext) -> Acknowledge:
             occurred_at=datetime.now(UTC),
             traceparent=record.traceparent,
         )
-
-        async def work(transaction: Transaction) -> None:
-            await enqueue(transaction, context.store, [outgoing])
-
-        await context.store.transaction(work)
-        context.relay.wake()
+        await context.relay.send([outgoing])
 
     return acknowledge

@@ -9,11 +9,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from shared.contracts.event import Outgoing
 from shared.failpoints import failpoint, mutant
 from shared.messaging.broker import Broker
 from shared.messaging.leases import RENEW_SECONDS, Lease
-from shared.messaging.outbox import OUTBOX, Message, messages_of
-from shared.storage import Document, Store, TransientError
+from shared.messaging.outbox import OUTBOX, Message, enqueue, messages_of
+from shared.storage import Document, Store, Transaction, TransientError
 
 SWEEP_SECONDS = 5.0
 """Between looks for what nobody announced: a commit whose answer was lost. Everything else wakes the relay at once."""
@@ -34,6 +35,7 @@ class OutboxRelay:
     def __init__(self, store: Store, broker: Broker, instance: str, on_published: OnPublished | None = None) -> None:
         """`on_published` gets the outbox documents that Kafka has, before they are deleted; after a crash it gets them once more."""
         store.writer = instance
+        self._store = store
         self._outbox = store.collection(OUTBOX)
         self._broker, self._instance, self._on_published = broker, instance, on_published
         self._lease = Lease(store, instance)
@@ -67,6 +69,15 @@ class OutboxRelay:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+
+    async def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Stores events that come with no other change, in a transaction of their own, and has them published. Raises as `enqueue` does."""
+
+        async def work(transaction: Transaction) -> None:
+            await enqueue(transaction, self._store, outgoing)
+
+        await self._store.transaction(work)
+        self.wake()
 
     def wake(self) -> None:
         """Something was committed: publish it now rather than at the next sweep."""
